@@ -1,0 +1,523 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+var (
+	errAborted    = errors.New("transaction aborted")
+	errReassigned = errors.New("assignment changed")
+	errClaimEnded = errors.New("goka stopped reading a partition")
+)
+
+// generation is the time between two changes of a session's assignment. It is
+// what goka sees as one sarama.ConsumerGroupSession.
+type generation struct {
+	s       *Session
+	gts     *kgo.GroupTransactSession
+	version int
+	parts   []int32
+	at      map[int32]position
+	tasks   map[int32]Task
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	claims map[int32]*claim
+	wg     sync.WaitGroup
+
+	pending atomic.Int64  // messages handed to goka and not yet marked
+	idle    chan struct{} // gets a value when pending falls to 0
+	ended   chan error    // a claim ended before the generation
+
+	inTxn     bool
+	lastCycle time.Time
+	lastTook  time.Duration
+	lastTick  time.Time
+	quiet     map[int32]bool // no record since the last tick
+	atEnd     map[int32]bool
+}
+
+// runGeneration waits until the assignment is known and works on it until it
+// changes, a transaction aborts or ctx ends.
+func (s *Session) runGeneration(ctx context.Context, gts *kgo.GroupTransactSession, handler sarama.ConsumerGroupHandler) (err error) {
+	parts, at, version, err := s.awaitAssignment(ctx)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	// Forget that partitions were revoked while no transaction was open:
+	// otherwise the session would abort the next one for it.
+	if _, err := gts.End(ctx, kgo.TryAbort); err != nil {
+		return fmt.Errorf("reset the transaction: %w", err)
+	}
+	g := &generation{
+		s: s, gts: gts, version: version, parts: parts, at: at,
+		tasks: map[int32]Task{}, claims: map[int32]*claim{},
+		idle: make(chan struct{}, 1), ended: make(chan error, len(parts)),
+		quiet: map[int32]bool{}, atEnd: map[int32]bool{},
+	}
+	// Work in hand is finished after ctx has ended; goka's callbacks must live
+	// as long.
+	g.ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer g.cancel()
+	stop := context.AfterFunc(ctx, g.cancelIfNotSetUp)
+	defer stop()
+
+	s.keepStores(parts)
+	if err := handler.Setup(g); err != nil {
+		return errors.Join(fmt.Errorf("set up: %w", err), handler.Cleanup(g))
+	}
+	setUp := stop() // false: ctx ended during the set-up
+	defer func() {
+		s.setLive(false)
+		g.cancel()
+		g.wg.Wait()
+		cleanupErr := handler.Cleanup(g)
+		for _, task := range g.tasks {
+			task.Close()
+		}
+		for _, store := range s.stores {
+			store.discard()
+		}
+		if errors.Is(err, errClaimEnded) && cleanupErr != nil {
+			err = cleanupErr
+		}
+	}()
+	if !setUp {
+		return ctx.Err()
+	}
+	if err := g.start(ctx, handler); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		if !s.assigned.current(version) {
+			return errReassigned
+		}
+		if err := g.cycle(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *generation) cancelIfNotSetUp() { g.cancel() }
+
+// awaitAssignment blocks until all owned partitions have a known position, and
+// there is at least one.
+func (s *Session) awaitAssignment(ctx context.Context) ([]int32, map[int32]position, int, error) {
+	for {
+		wait, cancel := s.assigned.poller(ctx, s.cfg.Tick)
+		parts, at, version, known, err := s.assigned.snapshot()
+		if err != nil || ctx.Err() != nil || known && len(parts) > 0 {
+			cancel()
+			return parts, at, version, err
+		}
+		<-wait.Done()
+		cancel()
+	}
+}
+
+// keepStores drops the stores of partitions that are not ours any more.
+func (s *Session) keepStores(parts []int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.stores, func(p int32, _ *Store) bool { return !slices.Contains(parts, p) })
+}
+
+func (s *Session) store(partition int32) *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stores[partition]
+}
+
+func (s *Session) setLive(live bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live = live
+	if !live {
+		s.lease = time.Time{}
+	}
+}
+
+// start builds the tasks, commits once, so that start offsets and what the
+// tasks first report are durable, and lets goka read.
+func (g *generation) start(ctx context.Context, handler sarama.ConsumerGroupHandler) error {
+	for _, p := range g.parts {
+		a := Assignment{Topic: g.s.cfg.Topic, Partition: p, Offset: g.at[p].offset, Metadata: g.at[p].metadata}
+		if store := g.s.store(p); store != nil {
+			a.Rows = &Rows{session: g.s, store: store, partition: p}
+			g.s.mu.Lock()
+			g.s.restored[p] = store.CommittedOffset()
+			g.s.mu.Unlock()
+		} else {
+			g.s.mu.Lock()
+			g.s.restored[p] = noOffset
+			g.s.mu.Unlock()
+		}
+		// The task may read for long: it must end with ctx.
+		taskCtx, cancel := context.WithCancel(g.ctx)
+		stop := context.AfterFunc(ctx, cancel)
+		task, err := g.s.cfg.NewTask(taskCtx, a)
+		stop()
+		cancel()
+		if err != nil {
+			return fmt.Errorf("start on %s/%d: %w", a.Topic, p, err)
+		}
+		g.tasks[p] = task
+	}
+	if err := g.commit(); err != nil {
+		return err
+	}
+	for _, p := range g.parts {
+		c := &claim{topic: g.s.cfg.Topic, partition: p, offset: g.at[p].offset, messages: make(chan *sarama.ConsumerMessage, 64)}
+		g.claims[p] = c
+		g.wg.Go(func() {
+			err := handler.ConsumeClaim(g, c)
+			if g.ctx.Err() == nil {
+				g.ended <- errors.Join(errClaimEnded, err)
+			}
+		})
+	}
+	g.s.setLive(true)
+	g.gts.Client().ResumeFetchPartitions(map[string][]int32{g.s.cfg.Topic: g.parts})
+	g.lastTick = time.Now()
+	return nil
+}
+
+// gap is how long after the start of a cycle the next may start: a few times
+// what a commit takes, so that a busy broker is asked less often, and never more
+// than the commit interval.
+func (g *generation) gap() time.Duration {
+	return min(max(4*g.lastTook, minCommitGap), g.s.cfg.CommitInterval)
+}
+
+// cycle reads, processes and commits once. It returns without a transaction
+// when there is nothing to do.
+func (g *generation) cycle(ctx context.Context) error {
+	if err := g.wait(ctx, time.Until(g.lastCycle.Add(g.gap()))); err != nil {
+		return err
+	}
+	pollCtx, cancel := g.s.assigned.poller(ctx, max(time.Until(g.lastTick.Add(g.s.cfg.Tick)), 0))
+	fetches := g.gts.PollRecords(pollCtx, g.s.cfg.MaxPoll)
+	cancel()
+	defer g.gts.AllowRebalance()
+	if !g.s.assigned.current(g.version) {
+		return errReassigned // what was polled is read again
+	}
+	g.lastCycle = time.Now()
+	handed, err := g.hand(fetches)
+	if err != nil {
+		return err
+	}
+	tick := time.Since(g.lastTick) >= g.s.cfg.Tick
+	if !handed && !tick {
+		return nil
+	}
+	if tick {
+		g.lastTick = time.Now()
+		if err := g.findEnds(); err != nil {
+			return err
+		}
+	}
+	if err := g.commit(); err != nil {
+		return err
+	}
+	g.pace()
+	return nil
+}
+
+// wait sleeps, but not through the end of ctx or of a claim, nor through a
+// change of the assignment.
+func (g *generation) wait(ctx context.Context, d time.Duration) error {
+	if d > 0 {
+		wait, cancel := g.s.assigned.poller(ctx, d)
+		defer cancel()
+		select {
+		case <-wait.Done():
+		case err := <-g.ended:
+			return err
+		}
+	}
+	select {
+	case err := <-g.ended:
+		return err
+	default:
+		return ctx.Err()
+	}
+}
+
+// hand gives all polled records to goka and waits until they are marked.
+func (g *generation) hand(fetches kgo.Fetches) (handed bool, err error) {
+	if fetches.IsClientClosed() {
+		return false, kgo.ErrClientClosed
+	}
+	fetches.EachError(func(topic string, partition int32, e error) {
+		if !errors.Is(e, context.Canceled) && !errors.Is(e, context.DeadlineExceeded) {
+			err = fmt.Errorf("read %s/%d: %w", topic, partition, e)
+		}
+	})
+	if err != nil {
+		return false, err
+	}
+	// One message is held back from the count so that it cannot fall to 0
+	// before all are handed over.
+	g.pending.Store(1)
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if len(f.Records) == 0 || err != nil {
+			return
+		}
+		handed = true
+		g.quiet[f.Partition], g.atEnd[f.Partition] = false, false
+		at := g.at[f.Partition]
+		at.offset = f.Records[len(f.Records)-1].Offset + 1
+		g.at[f.Partition] = at
+		err = g.begin()
+		for _, m := range g.messages(f.Records) {
+			if err != nil {
+				return
+			}
+			g.pending.Add(1)
+			select {
+			case g.claims[f.Partition].messages <- m:
+			case err = <-g.ended:
+			}
+		}
+	})
+	if err != nil {
+		return handed, err
+	}
+	if g.pending.Add(-1) == 0 {
+		return handed, nil
+	}
+	for {
+		select {
+		case <-g.idle:
+			if g.pending.Load() == 0 {
+				return handed, nil
+			}
+		case err := <-g.ended:
+			return handed, err
+		}
+	}
+}
+
+// messages turns the records of one partition into what goka gets.
+func (g *generation) messages(records []*kgo.Record) []*sarama.ConsumerMessage {
+	bundle := g.s.cfg.Bundle
+	var out []*sarama.ConsumerMessage
+	var value []byte
+	var last *kgo.Record
+	for _, r := range records {
+		switch {
+		case r.Attrs.IsControl():
+		case bundle == nil:
+			out = append(out, messageOf(r))
+		default:
+			if last == nil {
+				value = make([]byte, 0, len(records)*(len(r.Value)+len(r.Key)+32))
+			}
+			headers := make([]Header, len(r.Headers))
+			for i, h := range r.Headers {
+				headers[i] = Header{Key: h.Key, Value: h.Value}
+			}
+			value, last = bundle(value, r.Offset, r.Timestamp.UnixMilli(), r.Key, r.Value, headers), r
+		}
+	}
+	if last != nil {
+		out = append(out, &sarama.ConsumerMessage{Topic: last.Topic, Partition: last.Partition, Offset: last.Offset, Timestamp: last.Timestamp, Value: value})
+	}
+	return out
+}
+
+// findEnds learns which partitions without new records were read to their end.
+func (g *generation) findEnds() error {
+	topic, cl := g.s.cfg.Topic, g.gts.Client()
+	ctx, cancel := context.WithTimeout(g.ctx, g.s.cfg.SessionTimeout)
+	defer cancel()
+	for _, p := range g.parts {
+		if !g.quiet[p] || g.atEnd[p] || g.tasks[p].Paused() {
+			g.quiet[p] = true
+			continue
+		}
+		end, err := endOffset(ctx, cl, topic, p, true)
+		if err != nil {
+			g.s.cfg.log().Warn("cannot tell whether a partition was read to its end", "topic", topic, "partition", p, "error", err)
+			continue
+		}
+		at := g.at[p]
+		if at.offset < end {
+			if state, err := tail(ctx, cl, topic, p, at.offset, end); err != nil || state != tailEmpty {
+				continue
+			}
+		}
+		g.atEnd[p] = true
+	}
+	return nil
+}
+
+func (g *generation) begin() error {
+	if g.inTxn {
+		return nil
+	}
+	g.s.produceErr.Store(nil)
+	if err := g.gts.Begin(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	g.inTxn = true
+	return nil
+}
+
+// commit flushes all tasks and ends the transaction with the offset and
+// metadata of every owned partition.
+func (g *generation) commit() error {
+	started := time.Now()
+	if err := g.begin(); err != nil {
+		return err
+	}
+	var failed error
+	for _, p := range g.parts {
+		metadata, err := g.tasks[p].Flush(g.atEnd[p])
+		if err != nil {
+			failed = fmt.Errorf("flush %s/%d: %w", g.s.cfg.Topic, p, err)
+			break
+		}
+		at := g.at[p]
+		at.metadata = metadata
+		g.at[p] = at
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), 2*g.s.cfg.SessionTimeout)
+	defer cancel()
+	if failed == nil {
+		if err := g.gts.Client().Flush(ctx); err != nil {
+			return fmt.Errorf("flush produced records: %w", err)
+		}
+		if err := g.s.produceErr.Load(); err != nil {
+			failed = *err
+		}
+	}
+	committed, err := g.gts.End(kgo.PreTxnCommitFnContext(ctx, g.offsets), kgo.TransactionEndTry(failed == nil))
+	g.inTxn = false
+	g.lastTook = time.Since(started)
+	if g.s.cfg.OnCommit != nil {
+		g.s.cfg.OnCommit(g.lastTook, committed && err == nil)
+	}
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil:
+		return fmt.Errorf("commit: %w", err)
+	case !committed:
+		return errAborted
+	}
+	g.s.assigned.advance(g.at)
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	for _, store := range g.s.stores {
+		store.publish()
+	}
+	// The commit was accepted from a member in good standing, so the
+	// coordinator counts the session timeout from started or later.
+	g.s.lease = started.Add(g.s.cfg.SessionTimeout)
+	return nil
+}
+
+// offsets puts every owned partition into the commit: those without new
+// records as well, for an end without offsets is not fenced and stores nothing.
+func (g *generation) offsets(req *kmsg.TxnOffsetCommitRequest) error {
+	epochs := map[int32]int32{}
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			epochs[p.Partition] = p.LeaderEpoch
+		}
+	}
+	t := kmsg.NewTxnOffsetCommitRequestTopic()
+	t.Topic = g.s.cfg.Topic
+	for _, part := range g.parts {
+		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		at := g.at[part]
+		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = part, at.offset, -1, &at.metadata
+		if e, ok := epochs[part]; ok {
+			p.LeaderEpoch = e
+		}
+		t.Partitions = append(t.Partitions, p)
+	}
+	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{t}
+	return nil
+}
+
+// pace stops and resumes fetching as the tasks ask.
+func (g *generation) pace() {
+	var pause, resume []int32
+	for p, task := range g.tasks {
+		if task.Paused() {
+			pause = append(pause, p)
+		} else {
+			resume = append(resume, p)
+		}
+	}
+	cl, topic := g.gts.Client(), g.s.cfg.Topic
+	if len(pause) > 0 {
+		cl.PauseFetchPartitions(map[string][]int32{topic: pause})
+	}
+	if len(resume) > 0 {
+		cl.ResumeFetchPartitions(map[string][]int32{topic: resume})
+	}
+}
+
+// Claims implements sarama.ConsumerGroupSession.
+func (g *generation) Claims() map[string][]int32 {
+	return map[string][]int32{g.s.cfg.Topic: g.parts}
+}
+
+// MemberID implements sarama.ConsumerGroupSession.
+func (g *generation) MemberID() string { id, _ := g.gts.Client().GroupMetadata(); return id }
+
+// GenerationID implements sarama.ConsumerGroupSession.
+func (g *generation) GenerationID() int32 { _, n := g.gts.Client().GroupMetadata(); return n }
+
+// MarkOffset implements sarama.ConsumerGroupSession: goka is done with one
+// message. Which offset is committed is known from what was polled.
+func (g *generation) MarkOffset(string, int32, int64, string) {
+	if g.pending.Add(-1) == 0 {
+		select {
+		case g.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// MarkMessage implements sarama.ConsumerGroupSession.
+func (g *generation) MarkMessage(*sarama.ConsumerMessage, string) { g.MarkOffset("", 0, 0, "") }
+
+// Commit implements sarama.ConsumerGroupSession; the cycle commits.
+func (g *generation) Commit() {}
+
+// ResetOffset implements sarama.ConsumerGroupSession; goka does not call it.
+func (g *generation) ResetOffset(string, int32, int64, string) {}
+
+// Context implements sarama.ConsumerGroupSession.
+func (g *generation) Context() context.Context { return g.ctx }
+
+// claim is one partition as goka reads it.
+type claim struct {
+	topic     string
+	partition int32
+	offset    int64
+	messages  chan *sarama.ConsumerMessage
+}
+
+func (c *claim) Topic() string                            { return c.topic }
+func (c *claim) Partition() int32                         { return c.partition }
+func (c *claim) InitialOffset() int64                     { return c.offset }
+func (c *claim) HighWaterMarkOffset() int64               { return 0 }
+func (c *claim) Messages() <-chan *sarama.ConsumerMessage { return c.messages }

@@ -1,0 +1,199 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Message is one committed record as Read and Follow hand it on.
+type Message struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Timestamp int64 // Unix milliseconds
+	Key       []byte
+	Value     []byte
+	Headers   []Header
+}
+
+func recordMessage(r *kgo.Record) Message {
+	m := Message{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, Header{Key: h.Key, Value: h.Value})
+	}
+	return m
+}
+
+// Read calls visit for every committed record of a partition in [from, to), in
+// order. Records deleted from the log are passed over. It returns the first
+// error of visit. An open transaction before to is waited for until ctx ends.
+func Read(ctx context.Context, c Config, topic string, partition int32, from, to int64, visit func(Message) error) error {
+	if from >= to {
+		return nil
+	}
+	client, err := c.NewClient(
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(from)}}),
+	)
+	if err != nil {
+		return fmt.Errorf("open reader of %s/%d: %w", topic, partition, err)
+	}
+	defer client.Close()
+	for next := from; next < to; {
+		poll, cancel := context.WithTimeout(ctx, 4*tailCheckInterval)
+		fetches := client.PollFetches(poll)
+		cancel()
+		if ctx.Err() != nil {
+			return fmt.Errorf("read %s/%d from %d to %d: stopped at %d: %w", topic, partition, from, to, next, ctx.Err())
+		}
+		before := next
+		var failed error
+		fetches.EachError(func(_ string, _ int32, e error) {
+			if !errors.Is(e, context.DeadlineExceeded) {
+				failed = fmt.Errorf("read %s/%d: %w", topic, partition, e)
+			}
+		})
+		fetches.EachRecord(func(r *kgo.Record) {
+			if failed != nil || r.Offset < next {
+				return
+			}
+			next = r.Offset + 1
+			if r.Offset < to && !r.Attrs.IsControl() {
+				failed = visit(recordMessage(r))
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+		if next != before {
+			continue
+		}
+		state, err := tail(ctx, client, topic, partition, next, to)
+		if err != nil {
+			return err
+		}
+		if state == tailEmpty {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Follower reads whole topics for ever, committed records only.
+type Follower struct {
+	Config Config
+	Topics []string
+	// Visit is called for every record, from one goroutine.
+	Visit func(Message)
+	// CaughtUp is called once, when everything that was there at the start has
+	// been visited.
+	CaughtUp func()
+}
+
+// Run reads until ctx ends (nil) or reading fails.
+func (f Follower) Run(ctx context.Context) error {
+	client, err := f.Config.NewClient(
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeTopics(f.Topics...),
+	)
+	if err != nil {
+		return fmt.Errorf("open reader of %v: %w", f.Topics, err)
+	}
+	defer client.Close()
+	missing, err := f.ends(ctx, client)
+	if err != nil {
+		return err
+	}
+	told := false
+	for {
+		if len(missing) == 0 && !told {
+			told = true
+			f.CaughtUp()
+		}
+		poll, cancel := context.WithTimeout(ctx, time.Second)
+		if !told {
+			cancel()
+			poll, cancel = context.WithTimeout(ctx, tailCheckInterval)
+		}
+		fetches := client.PollFetches(poll)
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		var failed error
+		fetches.EachError(func(topic string, partition int32, e error) {
+			if !errors.Is(e, context.DeadlineExceeded) {
+				failed = fmt.Errorf("read %s/%d: %w", topic, partition, e)
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+		moved := false
+		fetches.EachRecord(func(r *kgo.Record) {
+			moved = true
+			if !r.Attrs.IsControl() {
+				f.Visit(recordMessage(r))
+			}
+			p := topicPartition{r.Topic, r.Partition}
+			if span, ok := missing[p]; ok {
+				span.next = r.Offset + 1
+				missing[p] = span
+				if span.next >= span.end {
+					delete(missing, p)
+				}
+			}
+		})
+		if moved || told {
+			continue
+		}
+		for p, span := range missing {
+			state, err := tail(ctx, client, p.topic, p.partition, span.next, span.end)
+			if err != nil {
+				return err
+			}
+			if state == tailEmpty {
+				delete(missing, p)
+			}
+		}
+	}
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+type span struct{ next, end int64 }
+
+// ends returns what of each partition has to be read before the follower has
+// caught up.
+func (f Follower) ends(ctx context.Context, client *kgo.Client) (map[topicPartition]span, error) {
+	missing := map[topicPartition]span{}
+	for _, topic := range f.Topics {
+		partitions, err := partitionsOf(ctx, client, topic)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range partitions {
+			end, err := endOffset(ctx, client, topic, p, false)
+			if err != nil {
+				return nil, err
+			}
+			if end > 0 {
+				missing[topicPartition{topic, p}] = span{0, end}
+			}
+		}
+	}
+	return missing, nil
+}

@@ -1,0 +1,260 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Task is a stage's work on one input partition: what it gathers between two
+// commits and what it remembers. A session calls its methods from one
+// goroutine, and only while no callback of the partition runs.
+type Task interface {
+	// Flush sends what was gathered since the last commit and returns the
+	// metadata that is committed with the partition's offset (below 4,096
+	// bytes). atEnd says that the partition was read to its end.
+	Flush(atEnd bool) (metadata string, err error)
+	// Paused says that no more records should be fetched for the partition
+	// until a later Flush changes its mind.
+	Paused() bool
+	// Close ends the task. What was gathered since the last commit is void.
+	Close()
+}
+
+// Assignment is a partition that a session was given.
+type Assignment struct {
+	Topic     string
+	Partition int32
+	Offset    int64  // the next record to read
+	Metadata  string // what the last Flush returned before the committed offset; "" for a new group
+	Rows      *Rows  // the partition's rows, restored; nil without a table
+}
+
+// SessionConfig describes a Session. All fields without a default named here
+// are required.
+type SessionConfig struct {
+	Config
+	Group string
+	Topic string // the input: one topic a group
+	Table string // changelog of the group's table; "" for a group without one
+	// Instance is the session's stable name: group.instance.id and
+	// transactional.id are made of group and instance. A second process with
+	// the same name takes over; the first is fenced.
+	Instance string
+	// NewTask builds the work on an assigned partition. ctx ends when the
+	// assignment does.
+	NewTask func(ctx context.Context, a Assignment) (Task, error)
+	// Bundle, when set, appends one record to a bundle: all records of a
+	// partition polled together then reach goka as one message, whose value is
+	// the bundle and whose offset is that of the last record. It saves goka's
+	// cost per message and keeps nil keys, nil values and headers apart.
+	Bundle func(dst []byte, offset, timestamp int64, key, value []byte, headers []Header) []byte
+
+	Start          Start         // where a new group begins; default: earliest
+	CommitInterval time.Duration // longest time between two commits under load
+	// CommitTimeout bounds one commit and one transaction. Default 10 s.
+	SessionTimeout time.Duration
+	// MaxPoll bounds the records of one transaction. Default 50,000.
+	MaxPoll int
+	// Tick is how often a session without records flushes and commits, which
+	// also proves that it still owns its partitions. Default 1 s.
+	Tick time.Duration
+	// OnCommit is told how long each commit took and whether it held.
+	OnCommit func(took time.Duration, committed bool)
+}
+
+const (
+	defaultSessionTimeout = 10 * time.Second
+	defaultMaxPoll        = 50_000
+	defaultTick           = time.Second
+	// minCommitGap keeps a lightly loaded session from committing at every
+	// record: with several sessions in a process the broker pays for each.
+	minCommitGap = 20 * time.Millisecond
+)
+
+// Session is one member of a consumer group whose offsets, and everything it
+// produces, commit in one transaction. It is the consumer group and the
+// producer of one goka processor; see Options.
+//
+// goka sees an ordinary sarama.ConsumerGroup. Inside Consume one goroutine runs
+// the cycle: poll, hand the records to goka, wait until every one is marked, let
+// the tasks flush, commit. Nothing is emitted between the wait and the end of
+// the commit. Rebalances happen between two cycles only, so none of them aborts
+// work; whenever the assignment changes goka is cleaned up and set up again.
+type Session struct {
+	cfg    SessionConfig
+	errs   chan error
+	client atomic.Pointer[kgo.Client] // nil between two clients
+
+	produceErr atomic.Pointer[error] // first failure of the open transaction
+
+	assigned assignments
+
+	mu       sync.Mutex
+	stores   map[int32]*Store
+	restored map[int32]int64 // changelog offset at which the partition's store was restored
+	lease    time.Time       // until when ownership is certain
+	live     bool            // between Setup and Cleanup
+}
+
+// NewSession checks nothing and opens nothing; Consume does.
+func NewSession(cfg SessionConfig) *Session {
+	if cfg.SessionTimeout == 0 {
+		cfg.SessionTimeout = defaultSessionTimeout
+	}
+	if cfg.MaxPoll == 0 {
+		cfg.MaxPoll = defaultMaxPoll
+	}
+	if cfg.Tick == 0 {
+		cfg.Tick = defaultTick
+	}
+	s := &Session{cfg: cfg, errs: make(chan error), stores: map[int32]*Store{}, restored: map[int32]int64{}}
+	s.assigned.init()
+	return s
+}
+
+// Options returns what makes a goka processor run on the session.
+func (s *Session) Options() []goka.ProcessorOption {
+	return []goka.ProcessorOption{
+		goka.WithConsumerGroupBuilder(func([]string, string, string) (sarama.ConsumerGroup, error) { return s, nil }),
+		goka.WithProducerBuilder(s.buildProducer),
+		goka.WithConsumerSaramaBuilder(ConsumerBuilder(s.cfg.Config, 2*s.cfg.SessionTimeout)),
+		goka.WithTopicManagerBuilder(TopicManagerBuilder(s.cfg.Config)),
+		goka.WithStorageBuilder(s.buildStorage),
+		goka.WithHasher(Hasher),
+		goka.WithNilHandling(goka.NilProcess),
+		goka.WithPartitionChannelSize(64),
+		goka.WithLogger(gokaLogger{s.cfg.log()}),
+	}
+}
+
+// Owned returns the partitions that this session owns for certain right now,
+// each with the changelog offset at which its table was restored (-1: the
+// changelog was empty, or there is none). A process that was stopped for longer
+// than the session timeout owns nothing when it wakes, until it has committed
+// again.
+func (s *Session) Owned() map[int32]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	owned := map[int32]int64{}
+	if !s.live || time.Now().After(s.lease) {
+		return owned
+	}
+	for p := range s.assigned.parts() {
+		if offset, ok := s.restored[p]; ok {
+			owned[p] = offset
+		}
+	}
+	return owned
+}
+
+// errFenced tells that another process uses this session's name.
+var errFenced = errors.New("another process with the same instance name took over: give every instance a name of its own (ANALYTICS_INSTANCE)")
+
+// Consume implements sarama.ConsumerGroup. It loops over all generations
+// inside and returns nil when ctx ends, or the error that ended the session.
+func (s *Session) Consume(ctx context.Context, _ []string, handler sarama.ConsumerGroupHandler) error {
+	gts, err := s.open()
+	if err != nil {
+		return err
+	}
+	s.client.Store(gts.Client())
+	defer func() {
+		s.client.Store(nil)
+		gts.CloseAllowingRebalance()
+		s.assigned.init()
+	}()
+	for ctx.Err() == nil {
+		err := s.runGeneration(ctx, gts, handler)
+		gts.AllowRebalance()
+		switch {
+		case err == nil, errors.Is(err, errReassigned), errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		case errors.Is(err, errAborted):
+			s.cfg.log().Warn("transaction aborted, starting again from the last commit", "group", s.cfg.Group)
+		case errors.Is(err, kerr.FencedInstanceID):
+			return fmt.Errorf("group %s, instance %s: %w: %w", s.cfg.Group, s.cfg.Instance, errFenced, err)
+		default:
+			return fmt.Errorf("group %s: %w", s.cfg.Group, err)
+		}
+	}
+	return nil
+}
+
+func (s *Session) open() (*kgo.GroupTransactSession, error) {
+	opts, err := s.cfg.options()
+	if err != nil {
+		return nil, err
+	}
+	id := s.cfg.Group + "-" + s.cfg.Instance
+	opts = append(opts,
+		kgo.ConsumerGroup(s.cfg.Group),
+		kgo.ConsumeTopics(s.cfg.Topic),
+		kgo.InstanceID(id),
+		kgo.TransactionalID(id),
+		kgo.TransactionTimeout(s.cfg.SessionTimeout),
+		kgo.SessionTimeout(s.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(s.cfg.SessionTimeout/10),
+		kgo.RebalanceTimeout(3*s.cfg.SessionTimeout),
+		kgo.RequireStableFetchOffsets(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.OnPartitionsAssigned(s.assigned.onAssigned),
+		kgo.OnPartitionsRevoked(s.assigned.onLost),
+		kgo.OnPartitionsLost(s.assigned.onLost),
+		kgo.OnOffsetsFetched(s.assigned.onFetched),
+		kgo.AdjustFetchOffsetsFn(s.adjustOffsets),
+		kgo.WithHooks(s),
+	)
+	gts, err := kgo.NewGroupTransactSession(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("open group %s: %w", s.cfg.Group, err)
+	}
+	s.assigned.client.Store(gts.Client())
+	// InitProducerID ends what a dead process of the same name left open, so
+	// that the restore that follows need not wait for its timeout.
+	if _, _, err := gts.Client().ProducerID(context.Background()); err != nil {
+		gts.Close()
+		return nil, fmt.Errorf("open transactional id %s: %w", id, err)
+	}
+	return gts, nil
+}
+
+// OnGroupManageError implements kgo.HookGroupManageError.
+func (s *Session) OnGroupManageError(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	s.cfg.log().Warn("group membership", "group", s.cfg.Group, "error", err)
+	if errors.Is(err, kerr.FencedInstanceID) || errors.Is(err, kerr.GroupAuthorizationFailed) {
+		s.assigned.fail(err)
+	}
+}
+
+// Errors implements sarama.ConsumerGroup; errors are returned by Consume.
+func (s *Session) Errors() <-chan error { return s.errs }
+
+// Close implements sarama.ConsumerGroup; Consume cleans up after itself.
+func (s *Session) Close() error { return nil }
+
+// Pause implements sarama.ConsumerGroup; goka does not call it.
+func (s *Session) Pause(map[string][]int32) {}
+
+// Resume implements sarama.ConsumerGroup; goka does not call it.
+func (s *Session) Resume(map[string][]int32) {}
+
+// PauseAll implements sarama.ConsumerGroup; goka does not call it.
+func (s *Session) PauseAll() {}
+
+// ResumeAll implements sarama.ConsumerGroup; goka does not call it.
+func (s *Session) ResumeAll() {}

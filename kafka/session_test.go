@@ -1,0 +1,256 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// broker returns a cluster for a test: the one that KAFKA_BROKERS names, or an
+// embedded one.
+func broker(t testing.TB) Config {
+	t.Helper()
+	c := Config{ClientID: "test"}
+	if os.Getenv("TEST_VERBOSE") != "" {
+		c.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if b := os.Getenv("KAFKA_BROKERS"); b != "" {
+		c.Brokers = strings.Split(b, ",")
+		return c
+	}
+	e, err := StartEmbedded(EmbeddedOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	c.Brokers = e.Brokers()
+	return c
+}
+
+// names gives every test topics and groups of its own on a shared cluster.
+func names(t testing.TB) (in, group, table string) {
+	base := strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + fmt.Sprint(time.Now().UnixNano()%1e6)
+	return base + "-in", base + "-count", base + "-count-table"
+}
+
+// counter counts records by key, the way a table stage does it: rows in memory,
+// written through Rows when the session flushes.
+type counter struct {
+	mu    sync.Mutex
+	tasks map[int32]*countTask
+	codec goka.Codec
+}
+
+type countTask struct {
+	owner *counter
+	a     Assignment
+	mu    sync.Mutex
+	rows  map[string]uint64
+	dirty map[string]bool
+}
+
+func (c *counter) assign(_ context.Context, a Assignment) (Task, error) {
+	t := &countTask{owner: c, a: a, rows: map[string]uint64{}, dirty: map[string]bool{}}
+	a.Rows.All(func(k string, v []byte) bool {
+		t.rows[k] = binary.BigEndian.Uint64(v)
+		return true
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tasks[a.Partition] = t
+	return t, nil
+}
+
+func (t *countTask) Flush(bool) (string, error) {
+	for k := range t.dirty {
+		t.a.Rows.Set(k, binary.BigEndian.AppendUint64(nil, t.rows[k]))
+	}
+	clear(t.dirty)
+	return "", nil
+}
+
+func (t *countTask) Paused() bool { return false }
+
+func (t *countTask) Close() {
+	t.owner.mu.Lock()
+	defer t.owner.mu.Unlock()
+	delete(t.owner.tasks, t.a.Partition)
+}
+
+type bytesCodec struct{}
+
+func (bytesCodec) Encode(v any) ([]byte, error) { return v.([]byte), nil }
+func (bytesCodec) Decode(b []byte) (any, error) { return b, nil }
+
+// runCounter runs one counting processor until ctx ends.
+func runCounter(ctx context.Context, c Config, in, group, table, instance string, change func(*SessionConfig)) error {
+	count := &counter{tasks: map[int32]*countTask{}}
+	cfg := SessionConfig{
+		Config: c, Group: group, Topic: in, Table: table, Instance: instance,
+		NewTask: count.assign, CommitInterval: 50 * time.Millisecond,
+		SessionTimeout: 6 * time.Second, Tick: 100 * time.Millisecond,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	s := NewSession(cfg)
+	graph := goka.DefineGroup(goka.Group(group),
+		goka.Input(goka.Stream(in), bytesCodec{}, func(ctx goka.Context, _ any) {
+			count.mu.Lock()
+			task := count.tasks[ctx.Partition()]
+			count.mu.Unlock()
+			task.rows[ctx.Key()]++
+			task.dirty[ctx.Key()] = true
+		}),
+		goka.Persist(bytesCodec{}),
+	)
+	p, err := goka.NewProcessor(c.Brokers, graph, s.Options()...)
+	if err != nil {
+		return err
+	}
+	return p.Run(ctx)
+}
+
+func setUpCounter(t testing.TB, c Config, partitions int32) (in, group, table string) {
+	in, group, table = names(t)
+	_, err := EnsureTopics(t.Context(), c, 1, []Topic{
+		{Name: in, Partitions: partitions, Create: true, Forever: true},
+		{Name: table, Partitions: partitions, Create: true, Compact: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in, group, table
+}
+
+func produce(t testing.TB, c Config, topic string, n, keys int) map[string]uint64 {
+	t.Helper()
+	cl, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	truth := map[string]uint64{}
+	for i := range n {
+		key := fmt.Sprint("key-", i%keys)
+		truth[key]++
+		cl.Produce(t.Context(), &kgo.Record{Topic: topic, Partition: ByKey, Key: []byte(key), Value: []byte("x")}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := cl.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return truth
+}
+
+// table reads the committed rows of a changelog.
+func readTable(t testing.TB, c Config, table string) map[string]uint64 {
+	t.Helper()
+	cl, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListEndOffsets(t.Context(), table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]uint64{}
+	ends.Each(func(o kadm.ListedOffset) {
+		if err := Read(t.Context(), c, table, o.Partition, 0, o.Offset, func(m Message) error {
+			if m.Value == nil {
+				delete(got, string(m.Key))
+			} else {
+				got[string(m.Key)] = binary.BigEndian.Uint64(m.Value)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return got
+}
+
+// eventually waits until the changelog equals truth.
+func eventually(t testing.TB, c Config, table string, truth map[string]uint64) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		got := readTable(t, c, table)
+		if maps.Equal(got, truth) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("table = %v, want %v", got, truth)
+		}
+	}
+}
+
+// background runs f until stop is called or the test ends.
+func background(t testing.TB, f func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("processor: %v", err)
+			}
+		})
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func TestCountsAreExactAcrossRestarts(t *testing.T) {
+	c := broker(t)
+	in, group, table := setUpCounter(t, c, 4)
+	truth := map[string]uint64{}
+	for range 3 {
+		stop := background(t, func(ctx context.Context) error {
+			return runCounter(ctx, c, in, group, table, "a", nil)
+		})
+		for k, n := range produce(t, c, in, 5000, 50) {
+			truth[k] += n
+		}
+		eventually(t, c, table, truth)
+		stop()
+	}
+}
+
+func TestSessionsShareThePartitions(t *testing.T) {
+	c := broker(t)
+	in, group, table := setUpCounter(t, c, 4)
+	background(t, func(ctx context.Context) error { return runCounter(ctx, c, in, group, table, "a", nil) })
+	truth := produce(t, c, in, 3000, 40)
+	eventually(t, c, table, truth)
+	stop := background(t, func(ctx context.Context) error { return runCounter(ctx, c, in, group, table, "b", nil) })
+	for range 4 {
+		for k, n := range produce(t, c, in, 3000, 40) {
+			truth[k] += n
+		}
+	}
+	eventually(t, c, table, truth)
+	stop()
+	for k, n := range produce(t, c, in, 3000, 40) {
+		truth[k] += n
+	}
+	eventually(t, c, table, truth)
+}

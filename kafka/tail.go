@@ -1,0 +1,118 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// A log may end with offsets that no reader is ever handed: a transaction
+// marker that compaction removed, rows that compaction removed, an emptied
+// batch. Whoever waits for a record at the last offset then waits for ever.
+// tail asks the broker itself what sits between a reader and the end.
+
+type tailState int
+
+const (
+	tailHasData tailState = iota // records are still to come: keep reading
+	tailOpen                     // an open transaction holds the end back
+	tailEmpty                    // nothing will ever come from here to the end
+)
+
+// tail inspects what a read_committed reader would get from offset from (the
+// next it has not seen) up to end, which must not lie beyond the high
+// watermark.
+func tail(ctx context.Context, cl *kgo.Client, topic string, partition int32, from, end int64) (tailState, error) {
+	for from < end {
+		resp, err := fetchRaw(ctx, cl, topic, partition, from)
+		if err != nil {
+			return tailHasData, err
+		}
+		if resp.LastStableOffset >= 0 && resp.LastStableOffset < end {
+			return tailOpen, nil
+		}
+		next, data := skipEmpty(resp.RecordBatches, from)
+		if data {
+			return tailHasData, nil
+		}
+		if next == from { // the broker has nothing at or after from
+			break
+		}
+		from = next
+	}
+	return tailEmpty, nil
+}
+
+// Offsets of fields in a record batch of format 2 (KIP-98).
+const (
+	batchLengthAt    = 8
+	batchLastDeltaAt = 23
+	batchCountAt     = 57
+	batchHeaderSize  = 61
+)
+
+// skipEmpty walks whole batches without records and returns the offset after
+// them, and whether a batch with records, control batches included, follows.
+func skipEmpty(batches []byte, from int64) (next int64, data bool) {
+	next = from
+	for len(batches) >= batchHeaderSize {
+		base := int64(binary.BigEndian.Uint64(batches))
+		size := int(binary.BigEndian.Uint32(batches[batchLengthAt:])) + batchLengthAt + 4
+		last := base + int64(binary.BigEndian.Uint32(batches[batchLastDeltaAt:]))
+		count := binary.BigEndian.Uint32(batches[batchCountAt:])
+		if last >= from && count > 0 {
+			return next, true
+		}
+		next = max(next, last+1)
+		if size > len(batches) {
+			break
+		}
+		batches = batches[size:]
+	}
+	return next, false
+}
+
+// fetchRaw reads once from the partition's leader, without waiting.
+func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32, from int64) (*kmsg.FetchResponseTopicPartition, error) {
+	meta, err := kadm.NewClient(cl).Metadata(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("metadata of %s: %w", topic, err)
+	}
+	detail := meta.Topics[topic]
+	if detail.Err != nil {
+		return nil, fmt.Errorf("metadata of %s: %w", topic, detail.Err)
+	}
+	req := kmsg.NewPtrFetchRequest()
+	req.ReplicaID = -1
+	req.MinBytes, req.MaxBytes, req.MaxWaitMillis = 0, 1<<20, 0
+	req.IsolationLevel = 1
+	req.SessionEpoch = -1
+	p := kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, from, 1<<20
+	p.CurrentLeaderEpoch = -1
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic, t.TopicID, t.Partitions = topic, detail.ID, []kmsg.FetchRequestTopicPartition{p}
+	req.Topics = []kmsg.FetchRequestTopic{t}
+	resp, err := req.RequestWith(ctx, cl.Broker(int(detail.Partitions[partition].Leader)))
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
+	}
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			got := &resp.Topics[i].Partitions[j]
+			if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
+				return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
+			}
+			return got, nil
+		}
+	}
+	return nil, fmt.Errorf("fetch %s/%d at %d: the broker answered without the partition", topic, partition, from)
+}

@@ -1,0 +1,224 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Topic says what a topic must be like.
+type Topic struct {
+	Name       string
+	Partitions int32 // 0: any number
+	Compact    bool  // cleanup.policy must be compact
+	// Retention is how long records must be kept at least; 0 with Compact or
+	// Forever says nothing of time.
+	Retention time.Duration
+	// Forever: records are never deleted by age; the owner purges them.
+	Forever bool
+	// Create makes the topic when it is missing; else a missing topic is an
+	// error, or with Optional only reported.
+	Create   bool
+	Optional bool
+	// Public topics are read by other programs: they are kept with gzip, which
+	// every client can read.
+	Public bool
+	// Config are further settings for a topic that is created.
+	Config map[string]string
+}
+
+// EnsureTopics creates what is missing and may be created, and checks the rest.
+// It returns the partition count of every topic that exists. All faults are
+// reported together, each with what to do.
+func EnsureTopics(ctx context.Context, c Config, replication int, topics []Topic) (map[string]int32, error) {
+	client, err := c.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	adm := kadm.NewClient(client)
+	names := make([]string, len(topics))
+	for i, t := range topics {
+		names[i] = t.Name
+	}
+	found, err := adm.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	counts := map[string]int32{}
+	var faults []error
+	var existing []string
+	for _, t := range topics {
+		detail, ok := found[t.Name]
+		missing := !ok || errors.Is(detail.Err, kerr.UnknownTopicOrPartition)
+		switch {
+		case missing && t.Create:
+			if err := createTopic(ctx, adm, t, replication); err != nil {
+				faults = append(faults, err)
+				continue
+			}
+			counts[t.Name] = t.Partitions
+		case missing && t.Optional:
+		case missing:
+			faults = append(faults, fmt.Errorf("topic %s does not exist: create it, or set kafka.create_topics", t.Name))
+		case errors.Is(detail.Err, kerr.TopicAuthorizationFailed):
+			faults = append(faults, fmt.Errorf("topic %s: not authorised: grant Describe, Read and, for own topics, Write to this user", t.Name))
+		case detail.Err != nil:
+			faults = append(faults, fmt.Errorf("topic %s: %w", t.Name, detail.Err))
+		default:
+			n := int32(len(detail.Partitions))
+			counts[t.Name] = n
+			existing = append(existing, t.Name)
+			if t.Partitions != 0 && n != t.Partitions {
+				faults = append(faults, fmt.Errorf("topic %s has %d partitions, but kafka.partitions is %d: "+
+					"set it to %d, or start under another kafka.prefix; the count can not be changed later", t.Name, n, t.Partitions, n))
+			}
+		}
+	}
+	faults = append(faults, checkConfigs(ctx, adm, topics, existing)...)
+	return counts, errors.Join(faults...)
+}
+
+func createTopic(ctx context.Context, adm *kadm.Client, t Topic, replication int) error {
+	config := map[string]*string{}
+	set := func(k, v string) { config[k] = &v }
+	switch {
+	case t.Compact:
+		set("cleanup.policy", "compact")
+	case t.Forever:
+		set("cleanup.policy", "delete")
+		set("retention.ms", "-1")
+	case t.Retention > 0:
+		set("cleanup.policy", "delete")
+		set("retention.ms", strconv.FormatInt(t.Retention.Milliseconds(), 10))
+	}
+	if t.Public {
+		set("compression.type", "gzip")
+	}
+	for k, v := range t.Config {
+		set(k, v)
+	}
+	resp, err := adm.CreateTopic(ctx, max(t.Partitions, 1), int16(replication), config, t.Name)
+	if err == nil {
+		err = resp.Err
+	}
+	switch {
+	case err == nil, errors.Is(err, kerr.TopicAlreadyExists):
+		return awaitTopic(ctx, adm, t.Name)
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return fmt.Errorf("create topic %s: not authorised: grant Create to this user or create it with %d partitions", t.Name, t.Partitions)
+	case errors.Is(err, kerr.InvalidReplicationFactor):
+		return fmt.Errorf("create topic %s: kafka.replication is %d but the cluster has fewer brokers: %w", t.Name, replication, err)
+	default:
+		return fmt.Errorf("create topic %s: %w", t.Name, err)
+	}
+}
+
+// awaitTopic returns when every partition of a new topic has a leader.
+func awaitTopic(ctx context.Context, adm *kadm.Client, name string) error {
+	for {
+		topics, err := adm.ListTopics(ctx, name)
+		if err != nil {
+			return fmt.Errorf("wait for new topic %s: %w", name, err)
+		}
+		if d := topics[name]; d.Err == nil && len(d.Partitions) > 0 {
+			ready := true
+			for _, p := range d.Partitions {
+				ready = ready && p.Err == nil && p.Leader >= 0
+			}
+			if ready {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for new topic %s: %w", name, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// checkConfigs compares the policies of existing topics with what is needed.
+// A user that may not read configurations is taken at the word of who made the
+// topics.
+func checkConfigs(ctx context.Context, adm *kadm.Client, topics []Topic, existing []string) []error {
+	if len(existing) == 0 {
+		return nil
+	}
+	configs, err := adm.DescribeTopicConfigs(ctx, existing...)
+	if err != nil {
+		return []error{fmt.Errorf("read topic settings: %w", err)}
+	}
+	var faults []error
+	for _, t := range topics {
+		rc, err := configs.On(t.Name, nil)
+		if err != nil || rc.Err != nil {
+			continue
+		}
+		settings := map[string]string{}
+		for _, e := range rc.Configs {
+			settings[e.Key] = e.MaybeValue()
+		}
+		policy := settings["cleanup.policy"]
+		deletes := policy == "" || strings.Contains(policy, "delete")
+		if t.Compact && policy != "compact" {
+			faults = append(faults, fmt.Errorf("topic %s has cleanup.policy %q, want \"compact\": rows would be lost; "+
+				"alter it with kafka-configs.sh --alter --add-config cleanup.policy=compact", t.Name, policy))
+		}
+		if !t.Compact && (t.Forever || t.Retention > 0) && strings.Contains(policy, "compact") {
+			faults = append(faults, fmt.Errorf("topic %s has cleanup.policy %q, want \"delete\": compaction would drop records", t.Name, policy))
+		}
+		ms, err := strconv.ParseInt(settings["retention.ms"], 10, 64)
+		if err != nil || !deletes || ms < 0 {
+			continue
+		}
+		kept := time.Duration(ms) * time.Millisecond
+		if t.Forever {
+			faults = append(faults, fmt.Errorf("topic %s has retention.ms %d (%s), want -1: records would be deleted before they are read", t.Name, ms, kept))
+		} else if t.Retention > kept {
+			faults = append(faults, fmt.Errorf("topic %s has retention.ms %d (%s), shorter than the %s that is needed", t.Name, ms, kept, t.Retention))
+		}
+	}
+	return faults
+}
+
+// Purge deletes the records of a topic's partitions below the given offsets.
+func Purge(ctx context.Context, c Config, topic string, below map[int32]int64) error {
+	client, err := c.NewClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	offsets := kadm.Offsets{}
+	for p, o := range below {
+		offsets.AddOffset(topic, p, o, -1)
+	}
+	resp, err := kadm.NewClient(client).DeleteRecords(ctx, offsets)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("purge %s: %w", topic, err)
+	}
+	return nil
+}
+
+// Reachable reports whether a broker answers, within the time of ctx.
+func Reachable(ctx context.Context, c Config) error {
+	client, err := c.NewClient(kgo.RequestRetries(0))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
+		return fmt.Errorf("reach Kafka at %s: %w", strings.Join(c.Brokers, ","), err)
+	}
+	return nil
+}
