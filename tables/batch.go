@@ -1,0 +1,107 @@
+package tables
+
+import (
+	"fmt"
+)
+
+// maxPartitions bounds the assemble partitions a record may speak of, so that a
+// corrupt number cannot ask for memory. No Kafka cluster gives one topic more.
+const maxPartitions = 1 << 16
+
+// BatchHeader says who sent a batch, and how far the sender has come.
+type BatchHeader struct {
+	Assemble     int32 // partition of the sender
+	Watermark    int64 // Unix milliseconds; holds once this batch is applied
+	HasWatermark bool  // false: the batch says nothing about time
+}
+
+// BatchWriter packs the partials for one partition of a table into one record of
+// its repartition topic:
+//
+//	version assemble has-watermark [watermark] { key pane body }
+//
+// Call Reset before the first Add. The writer keeps its memory across Resets.
+type BatchWriter struct {
+	buf  []byte
+	body []byte
+	pane int64
+	n    int
+}
+
+// Reset begins a new batch; what Bytes returned before is overwritten.
+func (w *BatchWriter) Reset(h BatchHeader) {
+	w.pane, w.n = 0, 0
+	w.buf = append(w.buf[:0], Version)
+	w.buf = appendCount(w.buf, int64(h.Assemble))
+	if !h.HasWatermark {
+		w.buf = append(w.buf, 0)
+		return
+	}
+	w.buf = append(w.buf, 1)
+	w.buf = appendSigned(w.buf, h.Watermark)
+}
+
+// Add appends the partial of series key in the pane that starts at pane. Any
+// pointer to a measure is a partial.
+func (w *BatchWriter) Add(key string, pane int64, partial interface{ Append([]byte) []byte }) {
+	w.body = partial.Append(w.body[:0])
+	w.buf = appendString(w.buf, key)
+	w.buf = appendSigned(w.buf, pane-w.pane) // mostly the same pane as before
+	w.buf = appendCount(w.buf, int64(len(w.body)))
+	w.buf = append(w.buf, w.body...)
+	w.pane = pane
+	w.n++
+}
+
+// Len returns the number of partials since Reset.
+func (w *BatchWriter) Len() int { return w.n }
+
+// Bytes returns the record so far. It is valid until the next Reset or Add.
+func (w *BatchWriter) Bytes() []byte { return w.buf }
+
+// BatchReader iterates over the partials of a batch:
+//
+//	r, err := NewBatchReader(record)
+//	for r.Next() { … r.Key, r.Pane, r.Body … }
+//	err = r.Err()
+type BatchReader struct {
+	Header BatchHeader
+
+	// The current partial, valid until the record's memory is reused.
+	Key  []byte
+	Pane int64
+	Body []byte // see DecodeBody
+
+	d decoder
+}
+
+// NewBatchReader reads the header of a batch, whose bytes it does not copy.
+func NewBatchReader(src []byte) (*BatchReader, error) {
+	r := &BatchReader{d: decoder{src: src}}
+	r.d.version()
+	r.Header.Assemble = int32(r.d.below(maxPartitions - 1))
+	if r.Header.HasWatermark = r.d.below(1) == 1; r.Header.HasWatermark {
+		r.Header.Watermark = r.d.varint()
+	}
+	return r, r.Err()
+}
+
+// Next moves to the next partial. It returns false at the end and at the first
+// corrupt byte; Err tells which.
+func (r *BatchReader) Next() bool {
+	if len(r.d.src) == 0 {
+		return false
+	}
+	r.Key = r.d.bytes()
+	r.Pane += r.d.varint()
+	r.Body = r.d.bytes()
+	return r.d.err == nil
+}
+
+// Err returns what ended the iteration early, or nil.
+func (r *BatchReader) Err() error {
+	if r.d.err != nil {
+		return fmt.Errorf("read batch: %w", r.d.err)
+	}
+	return nil
+}

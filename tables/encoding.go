@@ -1,0 +1,172 @@
+package tables
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+var (
+	errShort = errors.New("bytes end too early")
+	errRange = errors.New("number out of range")
+	errOrder = errors.New("elements out of order")
+)
+
+// appendCount writes a number that is never negative.
+func appendCount(dst []byte, n int64) []byte {
+	return binary.AppendUvarint(dst, uint64(n))
+}
+
+// appendString writes s behind its length.
+func appendString(dst []byte, s string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+// appendSigned writes any number.
+func appendSigned(dst []byte, n int64) []byte { return binary.AppendVarint(dst, n) }
+
+// appendTraceID writes what traceID will read.
+func appendTraceID(dst []byte, id string) []byte { return appendString(dst, cutTraceID(id)) }
+
+// decoder takes fields off the front of src. After the first field that is cut
+// short or out of range it yields zeros, and err says why; so callers check err
+// once, but must not loop on a number they have not checked.
+type decoder struct {
+	src []byte
+	err error
+}
+
+func (d *decoder) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+	d.src = nil
+}
+
+// take returns the next n bytes, which alias src, or nil where there are fewer.
+func (d *decoder) take(n int) []byte {
+	if len(d.src) < n {
+		d.fail(errShort)
+		return nil
+	}
+	b := d.src[:n:n]
+	d.src = d.src[n:]
+	return b
+}
+
+func (d *decoder) byte() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.src)
+	if n <= 0 {
+		d.failVarint(n)
+		return 0
+	}
+	d.src = d.src[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.src)
+	if n <= 0 {
+		d.failVarint(n)
+		return 0
+	}
+	d.src = d.src[n:]
+	return v
+}
+
+func (d *decoder) int32() int32 {
+	v := d.varint()
+	if v != int64(int32(v)) {
+		d.fail(errRange)
+		return 0
+	}
+	return int32(v)
+}
+
+func (d *decoder) failVarint(n int) {
+	if n == 0 {
+		d.fail(errShort)
+	} else {
+		d.fail(errRange)
+	}
+}
+
+// count reads what appendCount wrote.
+func (d *decoder) count() int64 {
+	return int64(d.below(math.MaxInt64))
+}
+
+// below reads a number of at most limit.
+func (d *decoder) below(limit uint64) uint64 {
+	v := d.uvarint()
+	if v > limit {
+		d.fail(errRange)
+		return 0
+	}
+	return v
+}
+
+// elements reads the number of elements that follow, each of at least size
+// bytes, so that a corrupt number cannot ask for more memory than src justifies.
+func (d *decoder) elements(size int) int {
+	n := d.uvarint()
+	if n > uint64(len(d.src)/size) {
+		d.fail(errShort)
+		return 0
+	}
+	return int(n)
+}
+
+// bytes returns the bytes behind a length; they alias src.
+func (d *decoder) bytes() []byte { return d.take(d.elements(1)) }
+
+func (d *decoder) string() string { return string(d.bytes()) }
+
+func (d *decoder) traceID() string {
+	b := d.bytes()
+	if len(b) > maxTraceID {
+		d.fail(errRange)
+		return ""
+	}
+	return string(b)
+}
+
+// measure reads m, one part of a larger record.
+func (d *decoder) measure(m interface {
+	Decode([]byte) ([]byte, error)
+}) {
+	if d.err != nil {
+		return
+	}
+	rest, err := m.Decode(d.src)
+	if err != nil {
+		d.fail(err)
+		return
+	}
+	d.src = rest
+}
+
+// version reads the byte that opens a record.
+func (d *decoder) version() {
+	v := d.byte()
+	if d.err == nil && v != Version {
+		d.fail(fmt.Errorf("format version %d, this program reads %d", v, Version))
+	}
+}
+
+// end returns the error of the record that was read, which must have no more bytes.
+func (d *decoder) end() error {
+	if d.err == nil && len(d.src) > 0 {
+		d.fail(fmt.Errorf("%d bytes after its end", len(d.src)))
+	}
+	return d.err
+}

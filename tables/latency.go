@@ -1,0 +1,164 @@
+package tables
+
+import (
+	"cmp"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxTraceID is the length in bytes that trace ids are cut to.
+const maxTraceID = 64
+
+// Latency is how long one stage of one tenant and app took, with one model.
+type Latency struct {
+	Duration Histogram // of every call
+	TTFT     Histogram // time to first token, of the calls that had one
+
+	Slowest Exemplar // the call with the longest duration
+	Newest  Exemplar // the call with the latest event time
+}
+
+// Exemplar is one call that stands for many. The zero Exemplar is none.
+type Exemplar struct {
+	Value   int64  // duration in nanoseconds
+	TraceID string // at most 64 bytes
+	Time    int64  // Unix milliseconds
+}
+
+// Observe counts a call of ns nanoseconds at event time at in Unix milliseconds.
+// Only a call with a trace id, which is copied when it is kept, can become an
+// exemplar. A time to first token goes to TTFT.Observe beside.
+func (l *Latency) Observe(ns int64, traceID string, at int64) {
+	l.Duration.Observe(ns)
+	if traceID == "" {
+		return
+	}
+	e := Exemplar{Value: clampDuration(ns), TraceID: cutTraceID(traceID), Time: at}
+	slowest, newest := beats(e, l.Slowest, bySlowness), beats(e, l.Newest, byNewness)
+	if !slowest && !newest {
+		return
+	}
+	e.TraceID = strings.Clone(e.TraceID)
+	if slowest {
+		l.Slowest = e
+	}
+	if newest {
+		l.Newest = e
+	}
+}
+
+// cutTraceID shortens id to maxTraceID bytes, at the start of a character.
+func cutTraceID(id string) string {
+	if len(id) <= maxTraceID {
+		return id
+	}
+	end := maxTraceID
+	for end > maxTraceID-utf8.UTFMax && !utf8.RuneStart(id[end]) {
+		end--
+	}
+	return id[:end]
+}
+
+// beats reports whether a takes the place of b: it is greater by order, which
+// tells any two different values apart, or b is none. So the winner of many does
+// not depend on the order in which they meet.
+func beats[T comparable](a, b T, order func(a, b T) int) bool {
+	var none T
+	return a != none && (b == none || order(a, b) > 0)
+}
+
+func bySlowness(a, b Exemplar) int {
+	return cmp.Or(cmp.Compare(a.Value, b.Value), cmp.Compare(a.Time, b.Time), cmp.Compare(a.TraceID, b.TraceID))
+}
+
+func byNewness(a, b Exemplar) int {
+	return cmp.Or(cmp.Compare(a.Time, b.Time), bySlowness(a, b))
+}
+
+// Merge implements Measure.
+func (l *Latency) Merge(from *Latency) {
+	l.Duration.Merge(&from.Duration)
+	l.TTFT.Merge(&from.TTFT)
+	if beats(from.Slowest, l.Slowest, bySlowness) {
+		l.Slowest = from.Slowest
+	}
+	if beats(from.Newest, l.Newest, byNewness) {
+		l.Newest = from.Newest
+	}
+}
+
+// Append implements Measure.
+func (l *Latency) Append(dst []byte) []byte {
+	dst = l.Duration.Append(dst)
+	dst = l.TTFT.Append(dst)
+	dst = l.Slowest.append(dst)
+	return l.Newest.append(dst)
+}
+
+// Decode implements Measure.
+func (l *Latency) Decode(src []byte) ([]byte, error) {
+	*l = Latency{}
+	d := decoder{src: src}
+	d.measure(&l.Duration)
+	d.measure(&l.TTFT)
+	l.Slowest.decode(&d)
+	l.Newest.decode(&d)
+	return d.src, d.err
+}
+
+func (e *Exemplar) append(dst []byte) []byte {
+	dst = appendTraceID(dst, e.TraceID)
+	dst = appendSigned(dst, e.Value)
+	return appendSigned(dst, e.Time)
+}
+
+func (e *Exemplar) decode(d *decoder) {
+	*e = Exemplar{TraceID: d.traceID(), Value: d.varint(), Time: d.varint()}
+}
+
+// Clone implements Measure.
+func (l *Latency) Clone() Latency {
+	c := *l
+	c.Duration, c.TTFT = l.Duration.Clone(), l.TTFT.Clone()
+	return c
+}
+
+// IsZero implements Measure.
+func (l *Latency) IsZero() bool {
+	return l.Duration.IsZero() && l.TTFT.IsZero() && l.Slowest == Exemplar{} && l.Newest == Exemplar{}
+}
+
+// LatencyTable shows how slow which stage is.
+var LatencyTable = Table[Latency]{
+	Definition: Definition{
+		Name: "latency",
+		Dims: []string{"tenant", "app", "stage", "model"},
+		Columns: []Column{
+			{"tenant", TypeString, ""},
+			{"app", TypeString, ""},
+			{"stage", TypeString, ""},
+			{"model", TypeString, ""},
+			{"count", TypeInteger, ""},
+			{"sum_seconds", TypeNumber, "seconds"},
+			{"avg_seconds", TypeNumber, "seconds"},
+			{"p50_seconds", TypeNumber, "seconds"},
+			{"p90_seconds", TypeNumber, "seconds"},
+			{"p95_seconds", TypeNumber, "seconds"},
+			{"p99_seconds", TypeNumber, "seconds"},
+			{"max_seconds", TypeNumber, "seconds"},
+		},
+	},
+	values: func(row []any, m, _ *Latency, _ Span) []any {
+		h := &m.Duration
+		sum := seconds(float64(h.Sum()))
+		row = append(row, h.Count(), sum)
+		if h.IsZero() {
+			return append(row, nil, nil, nil, nil, nil, nil)
+		}
+		row = append(row, sum/float64(h.Count()))
+		for _, q := range []float64{0.5, 0.9, 0.95, 0.99} {
+			row = append(row, seconds(h.Quantile(q)))
+		}
+		return append(row, seconds(float64(h.Max())))
+	},
+}
