@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+#
+# install.sh            installs all that the servers here need, Kafka's jars included
+# install.sh TOOL...    only these: java, mvn, prometheus, openssl, curl
+#
+# For Debian and its kin. What is there already is kept, wherever it comes from, so
+# a second run changes nothing and takes no time. Needs root only to add a package.
+#
+# install.sh --have-java   succeeds if there is a Java that Kafka runs on
+
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=lib.sh
+source "$here/lib.sh"
+
+declare -A package=([java]=default-jre-headless [mvn]=maven [prometheus]=prometheus [openssl]=openssl [curl]=curl)
+
+# Kafka 4 runs on Java 17 or newer.
+have_java() {
+    local version
+    version=$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1) || return 1
+    [[ $version =~ version\ \"([0-9]+) ]] && ((BASH_REMATCH[1] >= 17))
+}
+
+have() { if [[ $1 == java ]]; then have_java; else command -v "$1" >/dev/null; fi; }
+
+if [[ ${1:-} == --have-java ]]; then
+    have_java
+    exit
+fi
+
+missing=()
+tools=("$@")
+(($#)) || tools=(java mvn prometheus openssl curl)
+for tool in "${tools[@]}"; do
+    [[ -n ${package[$tool]:-} ]] || die "'$tool' is unknown; there are ${!package[*]}"
+    have "$tool" || missing+=("${package[$tool]}")
+done
+
+if ((${#missing[@]})); then
+    install="apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
+    command -v apt-get >/dev/null || die "missing ${missing[*]}, and no apt-get to install them"
+    ((EUID == 0)) || die "missing ${missing[*]}; as root: $install"
+    echo "install.sh: $install" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q >&2 || die "apt-get update found no package lists"
+    apt-get install -q -y --no-install-recommends "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}"
+    for tool in "${tools[@]}"; do
+        have "$tool" || die "$tool is still not there, or too old, after installing ${package[$tool]}"
+    done
+fi
+
+(($#)) || "$here/kafka.sh" jars >/dev/null
