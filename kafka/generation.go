@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -43,18 +44,27 @@ type generation struct {
 	inTxn     bool
 	lastCycle time.Time
 	lastTook  time.Duration
-	lastTick  time.Time
+	lastTick  time.Time // of the last commit, tried or done
+	lastEnds  time.Time
 	quiet     map[int32]bool // no record since the last tick
 	atEnd     map[int32]bool
 }
 
 // runGeneration waits until the assignment is known and works on it until it
-// changes, a transaction aborts or ctx ends.
-func (s *Session) runGeneration(ctx context.Context, gts *kgo.GroupTransactSession, handler sarama.ConsumerGroupHandler) (err error) {
+// changes, a transaction aborts or ctx ends. It returns the version of the
+// assignment that it worked on.
+func (s *Session) runGeneration(ctx context.Context, gts *kgo.GroupTransactSession, handler sarama.ConsumerGroupHandler) (version int, err error) {
 	parts, at, version, err := s.awaitAssignment(ctx)
 	if err != nil || ctx.Err() != nil {
-		return err
+		return version, err
 	}
+	return version, s.workOn(ctx, gts, handler, parts, at, version)
+}
+
+// workOn sets goka up for an assignment, runs the cycle and cleans up.
+func (s *Session) workOn(ctx context.Context, gts *kgo.GroupTransactSession, handler sarama.ConsumerGroupHandler,
+	parts []int32, at map[int32]position, version int,
+) (err error) {
 	// Forget that partitions were revoked while no transaction was open:
 	// otherwise the session would abort the next one for it.
 	if _, err := gts.End(ctx, kgo.TryAbort); err != nil {
@@ -219,16 +229,14 @@ func (g *generation) cycle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tick := time.Since(g.lastTick) >= g.s.cfg.Tick
-	if !handed && !tick {
+	if time.Since(g.lastEnds) >= g.s.cfg.Tick {
+		g.lastEnds = time.Now()
+		g.findEnds()
+	}
+	if !handed && time.Since(g.lastTick) < g.s.cfg.Tick {
 		return nil
 	}
-	if tick {
-		g.lastTick = time.Now()
-		if err := g.findEnds(); err != nil {
-			return err
-		}
-	}
+	g.lastTick = time.Now()
 	if err := g.commit(); err != nil {
 		return err
 	}
@@ -340,7 +348,7 @@ func (g *generation) messages(records []*kgo.Record) []*sarama.ConsumerMessage {
 }
 
 // findEnds learns which partitions without new records were read to their end.
-func (g *generation) findEnds() error {
+func (g *generation) findEnds() {
 	topic, cl := g.s.cfg.Topic, g.gts.Client()
 	ctx, cancel := context.WithTimeout(g.ctx, g.s.cfg.SessionTimeout)
 	defer cancel()
@@ -362,7 +370,6 @@ func (g *generation) findEnds() error {
 		}
 		g.atEnd[p] = true
 	}
-	return nil
 }
 
 func (g *generation) begin() error {
@@ -370,6 +377,7 @@ func (g *generation) begin() error {
 		return nil
 	}
 	g.s.produceErr.Store(nil)
+	g.s.sent.Store(false)
 	if err := g.gts.Begin(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
@@ -405,6 +413,11 @@ func (g *generation) commit() error {
 			failed = *err
 		}
 	}
+	if failed == nil && !g.s.sent.Load() {
+		if err := g.settle(ctx); err != nil {
+			return err
+		}
+	}
 	committed, err := g.gts.End(kgo.PreTxnCommitFnContext(ctx, g.offsets), kgo.TransactionEndTry(failed == nil))
 	g.inTxn = false
 	g.lastTook = time.Since(started)
@@ -427,8 +440,53 @@ func (g *generation) commit() error {
 	}
 	// The commit was accepted from a member in good standing, so the
 	// coordinator counts the session timeout from started or later.
+	g.lastTick = time.Now()
 	g.s.lease = started.Add(g.s.cfg.SessionTimeout)
 	return nil
+}
+
+// settle waits until the transaction before this one is over. A broker refuses
+// to begin a transaction while it still writes the markers of the last
+// (CONCURRENT_TRANSACTIONS). A produce request is repeated then, the offset commit
+// that begins a transaction without records is not: the session would abort. So
+// the offsets are committed here first, as often as it takes; doing it twice in
+// one transaction is harmless. Any other refusal is left to the session to judge.
+func (g *generation) settle(ctx context.Context) error {
+	cl := g.gts.Client()
+	for {
+		id, epoch, err := cl.ProducerID(ctx)
+		if err != nil {
+			return fmt.Errorf("producer id: %w", err)
+		}
+		req := kmsg.NewPtrTxnOffsetCommitRequest()
+		req.TransactionalID, req.Group, req.InstanceID = g.s.id(), g.s.cfg.Group, kmsg.StringPtr(g.s.id())
+		req.ProducerID, req.ProducerEpoch = id, epoch
+		req.MemberID, req.Generation = cl.GroupMetadata()
+		if err := g.offsets(req); err != nil {
+			return err
+		}
+		const implicitBegin = 5 // KIP-890: from this version the request itself begins the transaction
+		resp, err := req.RequestWith(ctx, cl)
+		if err != nil || resp.Version < implicitBegin || !concurrent(resp) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the transaction before to end: %w", ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func concurrent(resp *kmsg.TxnOffsetCommitResponse) bool {
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode == kerr.ConcurrentTransactions.Code {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // offsets puts every owned partition into the commit: those without new

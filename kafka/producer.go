@@ -28,6 +28,7 @@ func (s *Session) Send(topic string, partition int32, key, value []byte, headers
 }
 
 func (s *Session) produce(topic string, partition int32, key, value []byte, headers []Header, acked func(offset int64)) {
+	s.sent.Store(true)
 	client := s.client.Load()
 	if client == nil {
 		s.failProduce(errNoClient)
@@ -105,6 +106,7 @@ func (p producer) Emit(topic, key string, value []byte) *goka.Promise {
 // EmitWithHeaders implements goka.Producer.
 func (p producer) EmitWithHeaders(topic, key string, value []byte, headers goka.Headers) *goka.Promise {
 	promise, finish := goka.NewPromiseWithFinisher()
+	p.s.sent.Store(true)
 	client := p.s.client.Load()
 	if client == nil {
 		return finish(nil, errNoClient)

@@ -94,6 +94,7 @@ type Session struct {
 	errs   chan error
 	client atomic.Pointer[kgo.Client] // nil between two clients
 
+	sent       atomic.Bool           // something was produced in the open transaction
 	produceErr atomic.Pointer[error] // first failure of the open transaction
 
 	assigned assignments
@@ -129,6 +130,7 @@ func (s *Session) Options() []goka.ProcessorOption {
 		goka.WithConsumerSaramaBuilder(ConsumerBuilder(s.cfg.Config, 2*s.cfg.SessionTimeout)),
 		goka.WithTopicManagerBuilder(TopicManagerBuilder(s.cfg.Config)),
 		goka.WithStorageBuilder(s.buildStorage),
+		goka.WithUpdateCallback(SkipControl(nil)),
 		goka.WithHasher(Hasher),
 		goka.WithNilHandling(goka.NilProcess),
 		goka.WithPartitionChannelSize(64),
@@ -173,10 +175,11 @@ func (s *Session) Consume(ctx context.Context, _ []string, handler sarama.Consum
 		s.assigned.init()
 	}()
 	for ctx.Err() == nil {
-		err := s.runGeneration(ctx, gts, handler)
+		version, err := s.runGeneration(ctx, gts, handler)
 		gts.AllowRebalance()
 		switch {
 		case err == nil, errors.Is(err, errReassigned), errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		case errors.Is(err, errAborted) && !s.assigned.current(version):
 		case errors.Is(err, errAborted):
 			s.cfg.log().Warn("transaction aborted, starting again from the last commit", "group", s.cfg.Group)
 		case errors.Is(err, kerr.FencedInstanceID):
@@ -193,7 +196,7 @@ func (s *Session) open() (*kgo.GroupTransactSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := s.cfg.Group + "-" + s.cfg.Instance
+	id := s.id()
 	opts = append(opts,
 		kgo.ConsumerGroup(s.cfg.Group),
 		kgo.ConsumeTopics(s.cfg.Topic),
@@ -229,6 +232,9 @@ func (s *Session) open() (*kgo.GroupTransactSession, error) {
 	}
 	return gts, nil
 }
+
+// id is the session's group.instance.id and transactional.id.
+func (s *Session) id() string { return s.cfg.Group + "-" + s.cfg.Instance }
 
 // OnGroupManageError implements kgo.HookGroupManageError.
 func (s *Session) OnGroupManageError(err error) {

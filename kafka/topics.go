@@ -222,3 +222,59 @@ func Reachable(ctx context.Context, c Config) error {
 	}
 	return nil
 }
+
+// PartitionCounts returns the number of partitions of the topics that exist.
+func PartitionCounts(ctx context.Context, c Config, topics []string) (map[string]int32, error) {
+	client, err := c.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	found, err := kadm.NewClient(client).ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	counts := map[string]int32{}
+	for _, t := range topics {
+		if d, ok := found[t]; ok && d.Err == nil {
+			counts[t] = int32(len(d.Partitions))
+		}
+	}
+	return counts, nil
+}
+
+// Committed is what a group has committed for one partition.
+type Committed struct {
+	Offset   int64
+	Metadata string
+}
+
+// GroupOffsets returns what a group has committed for a topic, by partition.
+func GroupOffsets(ctx context.Context, c Config, group, topic string) (map[int32]Committed, error) {
+	client, err := c.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	resp, err := kadm.NewClient(client).FetchOffsets(ctx, group)
+	if err != nil {
+		return nil, fmt.Errorf("offsets of group %s: %w", group, err)
+	}
+	out := map[int32]Committed{}
+	for p, o := range resp[topic] {
+		if o.Err == nil && o.At >= 0 {
+			out[p] = Committed{o.At, o.Metadata}
+		}
+	}
+	return out, nil
+}
+
+// EndOffset returns the high watermark of a partition.
+func EndOffset(ctx context.Context, c Config, topic string, partition int32) (int64, error) {
+	client, err := c.NewClient()
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	return endOffset(ctx, client, topic, partition, false)
+}

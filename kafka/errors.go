@@ -1,0 +1,27 @@
+package kafka
+
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// IsFatal reports whether an error will stay until a person changes something:
+// trying again cannot help.
+func IsFatal(err error) bool {
+	for _, fatal := range []error{
+		errFenced,
+		kerr.FencedInstanceID,
+		kerr.TopicAuthorizationFailed,
+		kerr.GroupAuthorizationFailed,
+		kerr.ClusterAuthorizationFailed,
+		kerr.TransactionalIDAuthorizationFailed,
+		kerr.SaslAuthenticationFailed,
+		kerr.UnsupportedSaslMechanism,
+	} {
+		if errors.Is(err, fatal) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,226 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// tableTopic makes a compacted topic with one partition.
+func tableTopic(t testing.TB, c Config) string {
+	t.Helper()
+	_, _, topic := names(t)
+	if _, err := EnsureTopics(t.Context(), c, 1, []Topic{{Name: topic, Partitions: 1, Create: true, Compact: true}}); err != nil {
+		t.Fatal(err)
+	}
+	return topic
+}
+
+// transaction writes keys in one transaction and ends it, unless it is left
+// open. It returns the client of an open one.
+func transaction(t testing.TB, c Config, topic string, timeout time.Duration, end *kgo.TransactionEndTry, keys ...string) *kgo.Client {
+	t.Helper()
+	cl, err := c.NewClient(kgo.TransactionalID(fmt.Sprint(topic, time.Now().UnixNano())), kgo.TransactionTimeout(timeout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Key: []byte(k), Value: binary.BigEndian.AppendUint64(nil, 1)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if end == nil {
+		return cl
+	}
+	if err := cl.EndTransaction(t.Context(), *end); err != nil {
+		t.Fatal(err)
+	}
+	cl.Close()
+	return nil
+}
+
+// restoreView recovers a goka view over a topic and returns its keys.
+func restoreView(t testing.TB, c Config, topic string, openTimeout time.Duration) ([]string, error) {
+	t.Helper()
+	view, err := goka.NewView(c.Brokers, goka.Table(topic), bytesCodec{},
+		goka.WithViewConsumerSaramaBuilder(ConsumerBuilder(c, openTimeout)),
+		goka.WithViewTopicManagerBuilder(TopicManagerBuilder(c)),
+		goka.WithViewStorageBuilder(ViewStorage()),
+		goka.WithViewHasher(Hasher),
+		goka.WithViewLogger(gokaLogger{c.log()}),
+		goka.WithViewCallback(SkipControl(nil)),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- view.Run(ctx) }()
+	select {
+	case <-view.WaitRunning():
+	case err := <-ended:
+		return nil, err
+	case <-ctx.Done():
+		t.Fatal("the view does not recover")
+	}
+	it, err := view.Iterator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]bool{}
+	for it.Next() {
+		keys[it.Key()] = true
+	}
+	it.Release()
+	cancel()
+	<-ended
+	var list []string
+	for k := range maps.Keys(keys) {
+		list = append(list, k)
+	}
+	return list, nil
+}
+
+func commitTxn() *kgo.TransactionEndTry { e := kgo.TryCommit; return &e }
+func abortTxn() *kgo.TransactionEndTry  { e := kgo.TryAbort; return &e }
+
+func wantKeys(t testing.TB, got []string, err error, want ...string) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	for _, k := range got {
+		have[k] = true
+	}
+	for _, k := range want {
+		if !have[k] {
+			t.Errorf("restored %q, want %q", got, want)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("restored %q, want %q", got, want)
+	}
+}
+
+func TestRestoreEndsAtACommitMarker(t *testing.T) {
+	c := broker(t)
+	topic := tableTopic(t, c)
+	transaction(t, c, topic, 10*time.Second, commitTxn(), "a", "b")
+	got, err := restoreView(t, c, topic, 5*time.Second)
+	wantKeys(t, got, err, "a", "b")
+}
+
+func TestRestoreEndsAtAnAbortMarker(t *testing.T) {
+	c := broker(t)
+	topic := tableTopic(t, c)
+	transaction(t, c, topic, 10*time.Second, commitTxn(), "a")
+	transaction(t, c, topic, 10*time.Second, abortTxn(), "never", "a")
+	got, err := restoreView(t, c, topic, 5*time.Second)
+	wantKeys(t, got, err, "a")
+}
+
+func TestRestoreOfAnEmptyTopic(t *testing.T) {
+	c := broker(t)
+	got, err := restoreView(t, c, tableTopic(t, c), 5*time.Second)
+	wantKeys(t, got, err)
+}
+
+// A dead instance left a transaction open. The restore waits until the broker
+// aborts it, and then holds what was committed before.
+func TestRestoreWaitsForAnOpenTransaction(t *testing.T) {
+	c := broker(t)
+	topic := tableTopic(t, c)
+	transaction(t, c, topic, 10*time.Second, commitTxn(), "a")
+	dead := transaction(t, c, topic, 2*time.Second, nil, "never")
+	defer dead.Close()
+	got, err := restoreView(t, c, topic, 25*time.Second)
+	wantKeys(t, got, err, "a")
+}
+
+func TestRestoreFailsWhenATransactionStaysOpen(t *testing.T) {
+	c := broker(t)
+	topic := tableTopic(t, c)
+	dead := transaction(t, c, topic, time.Minute, nil, "never")
+	defer dead.Close()
+	_, err := restoreView(t, c, topic, 500*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "has been open for") {
+		t.Errorf("error = %v, want one that tells of the open transaction", err)
+	}
+}
+
+// batch builds the header of a record batch of format 2.
+func batch(base int64, lastDelta, count uint32) []byte {
+	b := make([]byte, batchHeaderSize)
+	binary.BigEndian.PutUint64(b, uint64(base))
+	binary.BigEndian.PutUint32(b[batchLengthAt:], batchHeaderSize-batchLengthAt-4)
+	binary.BigEndian.PutUint32(b[batchLastDeltaAt:], lastDelta)
+	binary.BigEndian.PutUint32(b[batchCountAt:], count)
+	return b
+}
+
+// Compaction leaves batches without records, and holes, where markers and
+// superseded rows were.
+func TestSkipEmptyBatches(t *testing.T) {
+	join := func(bs ...[]byte) (all []byte) {
+		for _, b := range bs {
+			all = append(all, b...)
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name     string
+		batches  []byte
+		from     int64
+		wantNext int64
+		wantData bool
+	}{
+		{"nothing", nil, 5, 5, false},
+		{"an emptied batch", batch(5, 2, 0), 5, 8, false},
+		{"two, with a hole between", join(batch(5, 2, 0), batch(10, 0, 0)), 5, 11, false},
+		{"a marker", batch(5, 0, 1), 5, 5, true},
+		{"data after an emptied batch", join(batch(5, 0, 0), batch(6, 3, 2)), 5, 6, true},
+		{"data that was read before", join(batch(1, 3, 2), batch(5, 1, 0)), 5, 7, false},
+		{"cut short in the second", join(batch(5, 1, 0), batch(7, 1, 0))[:batchHeaderSize+30], 5, 7, false},
+	} {
+		next, data := skipEmpty(tt.batches, tt.from)
+		if next != tt.wantNext || data != tt.wantData {
+			t.Errorf("%s: next = %d, data = %v, want %d, %v", tt.name, next, data, tt.wantNext, tt.wantData)
+		}
+	}
+}
+
+func TestReadStopsAtTheEndOfTheRange(t *testing.T) {
+	c := broker(t)
+	topic := tableTopic(t, c)
+	transaction(t, c, topic, 10*time.Second, commitTxn(), "a", "b")
+	transaction(t, c, topic, 10*time.Second, abortTxn(), "never")
+	transaction(t, c, topic, 10*time.Second, commitTxn(), "c")
+	end, err := EndOffset(t.Context(), c, topic, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, want := range []string{0: "abc", 1: "bc", 2: "c"} {
+		var got string
+		err := Read(t.Context(), c, topic, 0, int64(from), end, func(m Message) error { got += string(m.Key); return nil })
+		if err != nil || got != want {
+			t.Errorf("from %d: %q, %v, want %q", from, got, err, want)
+		}
+	}
+	stop := errors.New("stop")
+	if err := Read(t.Context(), c, topic, 0, 0, end, func(Message) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("error of visit = %v", err)
+	}
+}
