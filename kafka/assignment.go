@@ -53,8 +53,9 @@ func (a *assignments) changed() {
 	}
 }
 
-// onAssigned pauses new partitions: nothing is read before goka is set up.
-func (a *assignments) onAssigned(_ context.Context, cl *kgo.Client, added map[string][]int32) {
+// onAssigned pauses new partitions: nothing is read before goka is set up. It
+// returns how many partitions are owned now.
+func (a *assignments) onAssigned(cl *kgo.Client, added map[string][]int32) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	cl.PauseFetchPartitions(added)
@@ -65,6 +66,7 @@ func (a *assignments) onAssigned(_ context.Context, cl *kgo.Client, added map[st
 			a.changed()
 		}
 	}
+	return len(a.owned)
 }
 
 func (a *assignments) onLost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {

@@ -321,7 +321,8 @@ func (p *partitionConsumer) fail(err error) {
 func (p *partitionConsumer) watchTail() {
 	tick := time.NewTicker(tailCheckInterval)
 	defer tick.Stop()
-	seen, openSince := int64(-1), time.Time{}
+	seen := int64(-1)
+	var openSince, failingSince time.Time
 	for {
 		select {
 		case <-p.closing:
@@ -337,10 +338,17 @@ func (p *partitionConsumer) watchTail() {
 			continue
 		}
 		state, err := tail(p.owner.ctx, p.owner.client, p.topic, p.partition, last+1, p.end)
+		if err == nil {
+			failingSince = time.Time{}
+		} else if failingSince.IsZero() {
+			failingSince = time.Now()
+		}
 		switch {
-		case err != nil && !errors.Is(err, context.Canceled):
-			p.fail(fmt.Errorf("find the end of %s/%d: %w", p.topic, p.partition, err))
-			return
+		case err != nil: // a leader moves, a connection breaks: it will pass, or not
+			if time.Since(failingSince) > p.owner.openTimeout && !errors.Is(err, context.Canceled) {
+				p.fail(fmt.Errorf("find the end of %s/%d: %w", p.topic, p.partition, err))
+				return
+			}
 		case state == tailEmpty:
 			p.deliver(&sarama.ConsumerMessage{Topic: p.topic, Partition: p.partition, Offset: p.end - 1})
 			return

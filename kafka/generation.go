@@ -199,6 +199,7 @@ func (g *generation) start(ctx context.Context, handler sarama.ConsumerGroupHand
 		})
 	}
 	g.s.setLive(true)
+	g.s.ready()
 	g.gts.Client().ResumeFetchPartitions(map[string][]int32{g.s.cfg.Topic: g.parts})
 	g.lastTick = time.Now()
 	return nil
@@ -270,7 +271,10 @@ func (g *generation) hand(fetches kgo.Fetches) (handed bool, err error) {
 		return false, kgo.ErrClientClosed
 	}
 	fetches.EachError(func(topic string, partition int32, e error) {
-		if !errors.Is(e, context.Canceled) && !errors.Is(e, context.DeadlineExceeded) {
+		// A group session that could not be joined is joined again by the client;
+		// what cannot be mended comes to OnGroupManageError.
+		var joining *kgo.ErrGroupSession
+		if !errors.Is(e, context.Canceled) && !errors.Is(e, context.DeadlineExceeded) && !errors.As(e, &joining) {
 			err = fmt.Errorf("read %s/%d: %w", topic, partition, e)
 		}
 	})

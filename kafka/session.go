@@ -67,6 +67,9 @@ type SessionConfig struct {
 	// Tick is how often a session without records flushes and commits, which
 	// also proves that it still owns its partitions. Default 1 s.
 	Tick time.Duration
+	// OnReady is called, maybe often, when the session works on its partitions, or
+	// has joined the group and was given none.
+	OnReady func()
 	// OnCommit is told how long each commit took and whether it held.
 	OnCommit func(took time.Duration, committed bool)
 }
@@ -135,6 +138,12 @@ func (s *Session) Options() []goka.ProcessorOption {
 		goka.WithNilHandling(goka.NilProcess),
 		goka.WithPartitionChannelSize(64),
 		goka.WithLogger(gokaLogger{s.cfg.log()}),
+	}
+}
+
+func (s *Session) ready() {
+	if s.cfg.OnReady != nil {
+		s.cfg.OnReady()
 	}
 }
 
@@ -212,7 +221,11 @@ func (s *Session) open() (*kgo.GroupTransactSession, error) {
 		kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxWait(500*time.Millisecond),
-		kgo.OnPartitionsAssigned(s.assigned.onAssigned),
+		kgo.OnPartitionsAssigned(func(ctx context.Context, cl *kgo.Client, added map[string][]int32) {
+			if s.assigned.onAssigned(cl, added) == 0 {
+				s.ready()
+			}
+		}),
 		kgo.OnPartitionsRevoked(s.assigned.onLost),
 		kgo.OnPartitionsLost(s.assigned.onLost),
 		kgo.OnOffsetsFetched(s.assigned.onFetched),

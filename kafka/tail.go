@@ -98,10 +98,11 @@ func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID, t.Partitions = topic, detail.ID, []kmsg.FetchRequestTopicPartition{p}
 	req.Topics = []kmsg.FetchRequestTopic{t}
-	resp, err := req.RequestWith(ctx, cl.Broker(int(detail.Partitions[partition].Leader)))
+	answer, err := cl.Broker(int(detail.Partitions[partition].Leader)).RetriableRequest(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
 	}
+	resp := answer.(*kmsg.FetchResponse)
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
 	}

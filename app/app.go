@@ -1,0 +1,135 @@
+// Package app assembles the program: topics, stages, views, metrics and HTTP. It
+// is used by the command and by end-to-end tests alike; it touches neither
+// flags, nor the environment, nor signals.
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ragstreams/kafka"
+	"ragstreams/processors"
+	"ragstreams/window"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Run runs until ctx ends (nil), or until something fails that only a person
+// can mend. While Kafka cannot be reached it waits.
+func Run(ctx context.Context, o Options) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	o.Kafka.Logger = o.Logger
+	group, ctx := errgroup.WithContext(ctx)
+	r := &run{o: &o, group: group, ctx: ctx, status: newStatus()}
+	group.Go(r.start)
+	return group.Wait()
+}
+
+// run is one running program.
+type run struct {
+	o      *Options
+	group  *errgroup.Group
+	ctx    context.Context
+	status *status
+}
+
+func (r *run) start() error {
+	o := r.o
+	if err := r.makeTopics(); err != nil || r.ctx.Err() != nil {
+		return err
+	}
+	progress := processors.NewProgress(o.panes(), o.Clock)
+	src := &sources{config: o.Kafka, topics: o.Sources, interval: o.MetadataInterval, log: o.Logger}
+	st := &stages{
+		o: o, progress: progress, sources: src, status: r.status, sessions: map[string]map[int]*kafka.Session{},
+		observe: func(string, time.Duration, bool) {},
+	}
+	src.changed = func(all []window.Partition) { progress.Expect(all) }
+	src.appear = func(topic string) {
+		for _, m := range st.ingest(topic, src.count(topic)) {
+			r.supervise(m)
+		}
+	}
+	r.supervise(member{"progress", func(ctx context.Context) error {
+		return kafka.Follower{
+			Config: o.Kafka, Topics: []string{o.names().Progress()},
+			Visit: func(m kafka.Message) {
+				if err := progress.Record(m.Key, m.Value); err != nil {
+					o.Logger.Error("progress record is not understood", "error", err)
+				}
+			},
+			CaughtUp: func() { r.status.clear("progress") },
+		}.Run(ctx)
+	}})
+	for _, m := range append(st.assemble(), st.tables()...) {
+		r.supervise(m)
+	}
+	if err := src.refresh(r.ctx); err != nil {
+		return err
+	}
+	for _, topic := range src.missing() {
+		o.Logger.Warn("source topic does not exist yet", "topic", topic, "hint", "it is read as soon as it appears; set kafka.create_topics to make it")
+	}
+	r.group.Go(func() error { return src.Run(r.ctx) })
+	r.supervise(member{"purge", func(ctx context.Context) error { return purge(ctx, st) }})
+	return nil
+}
+
+// makeTopics waits for Kafka, makes the topics that are missing and checks the
+// others. Only what Kafka answers ends the program: a broker that goes away is
+// waited for.
+func (r *run) makeTopics() error {
+	for {
+		if err := r.awaitKafka(); err != nil || r.ctx.Err() != nil {
+			return err
+		}
+		_, err := kafka.EnsureTopics(r.ctx, r.o.Kafka, r.o.Replication, append(ownTopics(r.o), sourceTopics(r.o)...))
+		switch {
+		case err == nil || r.ctx.Err() != nil:
+			return nil
+		case r.reachable(r.ctx) == nil:
+			return fmt.Errorf("topics: %w", err)
+		}
+	}
+}
+
+// supervise starts a part.
+func (r *run) supervise(m member) {
+	r.status.set(m.name, "starting")
+	s := supervisor{name: m.name, run: m.run, log: r.o.Logger, status: r.status, reachable: r.reachable}
+	r.group.Go(func() error { return s.Run(r.ctx) })
+}
+
+func (r *run) reachable(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return kafka.Reachable(ctx, r.o.Kafka)
+}
+
+// awaitKafka returns when a broker answers, with a line every few seconds until
+// then; or at once when the broker refuses us.
+func (r *run) awaitKafka() error {
+	const part = "kafka"
+	for {
+		err := r.reachable(r.ctx)
+		switch {
+		case r.ctx.Err() != nil:
+			return nil
+		case err == nil:
+			r.status.clear(part)
+			return nil
+		case kafka.IsFatal(err):
+			return err
+		}
+		r.status.set(part, err.Error())
+		r.o.Logger.Warn("Kafka cannot be reached, trying again", "error", err)
+		select {
+		case <-r.ctx.Done():
+			return nil
+		case <-time.After(3 * time.Second):
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"ragstreams/kafka"
+	"ragstreams/processors"
+	"ragstreams/tables"
+)
+
+// Check looks at cluster and topics without changing anything. It returns what
+// it found, line by line, and an error when the program would not run.
+func Check(ctx context.Context, o Options) ([]string, error) {
+	lines := []string{"configuration: ok"}
+	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := kafka.Reachable(reach, o.Kafka); err != nil {
+		return lines, err
+	}
+	lines = append(lines, "Kafka: reached at "+strings.Join(o.Kafka.Brokers, ","))
+	topics := append(ownTopics(&o), sourceTopics(&o)...)
+	created := map[string]bool{}
+	for i := range topics {
+		created[topics[i].Name] = topics[i].Create
+		topics[i].Create, topics[i].Optional = false, true
+	}
+	counts, err := kafka.EnsureTopics(ctx, o.Kafka, o.Replication, topics)
+	for _, t := range topics {
+		switch n := counts[t.Name]; {
+		case n > 0:
+			lines = append(lines, fmt.Sprintf("topic %s: %d partitions", t.Name, n))
+		case created[t.Name]:
+			lines = append(lines, fmt.Sprintf("topic %s: missing, will be created", t.Name))
+		default:
+			lines = append(lines, fmt.Sprintf("topic %s: missing; it is read as soon as it appears", t.Name))
+		}
+	}
+	if err != nil {
+		return lines, fmt.Errorf("topics: %w", err)
+	}
+	return append(lines, "ready to run"), nil
+}
+
+// Topology describes groups and topics, as `analytics topology` prints them.
+func Topology(o Options) string {
+	n := o.names()
+	var b strings.Builder
+	section := func(group, in string, out ...string) {
+		fmt.Fprintf(&b, "group %s\n  reads   %s\n", group, in)
+		for _, topic := range out {
+			fmt.Fprintf(&b, "  writes  %s\n", topic)
+		}
+		b.WriteByte('\n')
+	}
+	for _, s := range o.Sources {
+		section(n.IngestGroup(s), s, n.Events(), n.Progress(), n.Late(), n.DLQ(), n.Partials(tables.RecordsTable.Name))
+	}
+	out := []string{n.Late()}
+	for _, table := range processors.TableNames {
+		out = append(out, n.Partials(table))
+	}
+	section(n.AssembleGroup(), n.Events(), out...)
+	for _, table := range processors.TableNames {
+		section(n.TableGroup(table), n.Partials(table), n.Table(table)+" (changelog)", n.Windows(table))
+	}
+	fmt.Fprintf(&b, "pane %s, grace %s, %d partitions, transactions at most %s apart\n", o.Pane, o.Grace, o.Partitions, o.CommitInterval)
+	return b.String()
+}

@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"ragstreams/codecs"
+	"ragstreams/kafka"
+	"ragstreams/processors"
+	"ragstreams/tables"
+
+	"github.com/lovoo/goka"
+)
+
+// stages runs the topology: for every group some sessions, each with a goka
+// processor of its own.
+type stages struct {
+	o        *Options
+	progress *processors.Progress
+	sources  *sources
+	status   *status
+	observe  func(group string, took time.Duration, committed bool)
+
+	mu       sync.Mutex
+	sessions map[string]map[int]*kafka.Session // by group and number
+}
+
+// owned returns the partitions of a group that this process owns for certain,
+// and the changelog offset at which each was restored.
+func (s *stages) owned(group string) map[int32]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[int32]int64{}
+	for _, session := range s.sessions[group] {
+		for p, offset := range session.Owned() {
+			all[p] = offset
+		}
+	}
+	return all
+}
+
+// stage is one session's share of a group: its graph and its tasks.
+type stage struct {
+	graph  *goka.GroupGraph
+	assign func(ctx context.Context, a kafka.Assignment) (kafka.Task, error)
+}
+
+// runSession runs one member of a group until ctx ends or it fails.
+func (s *stages) runSession(ctx context.Context, group, topic, table string, number int, bundle bool,
+	build func(out processors.Output) stage,
+) error {
+	cfg := kafka.SessionConfig{
+		Config: s.o.Kafka, Group: group, Topic: topic, Table: table,
+		Instance: fmt.Sprintf("%s-%d", s.o.Instance, number),
+		Start:    s.o.Start, CommitInterval: s.o.CommitInterval, SessionTimeout: s.o.SessionTimeout, Tick: s.o.Tick,
+		OnCommit: func(took time.Duration, committed bool) { s.observe(group, took, committed) },
+	}
+	if bundle {
+		cfg.Bundle = codecs.AppendRecord
+	}
+	part := fmt.Sprintf("%s-%d", group, number)
+	var st stage
+	cfg.NewTask = func(ctx context.Context, a kafka.Assignment) (kafka.Task, error) { return st.assign(ctx, a) }
+	cfg.OnReady = func() { s.status.clear(part) }
+	session := kafka.NewSession(cfg)
+	st = build(session)
+	s.mu.Lock()
+	if s.sessions[group] == nil {
+		s.sessions[group] = map[int]*kafka.Session{}
+	}
+	s.sessions[group][number] = session
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.sessions[group], number)
+		s.mu.Unlock()
+	}()
+	p, err := goka.NewProcessor(s.o.Kafka.Brokers, st.graph, session.Options()...)
+	if err != nil {
+		return fmt.Errorf("set up group %s: %w", group, err)
+	}
+	return p.Run(ctx)
+}
+
+// member is one session of a group as a part for the supervisor.
+type member struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+func (s *stages) ingest(topic string, partitions int32) []member {
+	n := s.o.names()
+	group := n.IngestGroup(topic)
+	var members []member
+	for i := range min(s.o.Sessions, int(partitions)) {
+		members = append(members, member{fmt.Sprintf("%s-%d", group, i), func(ctx context.Context) error {
+			return s.runSession(ctx, group, topic, "", i, true, func(out processors.Output) stage {
+				g := processors.NewIngest(processors.IngestConfig{
+					Names: n, Topic: topic, EventPartitions: s.o.Partitions, RecordPartitions: s.o.Partitions,
+					Panes: s.o.panes(), MaxFuture: s.o.MaxFuture, IdleAfter: s.o.IdleTimeout, BehindAfter: s.o.BehindAfter,
+					AheadLimit: s.o.AheadLimit, MaxBytes: s.o.MaxRecord, Progress: s.progress, Clock: s.o.Clock,
+				}, out)
+				return stage{g.Graph(), func(_ context.Context, a kafka.Assignment) (kafka.Task, error) {
+					return g.Assign(a.Partition, a.Metadata)
+				}}
+			})
+		}})
+	}
+	return members
+}
+
+func (s *stages) assemble() []member {
+	n := s.o.names()
+	group, topic := n.AssembleGroup(), n.Events()
+	var members []member
+	for i := range min(s.o.Sessions, int(s.o.Partitions)) {
+		members = append(members, member{fmt.Sprintf("%s-%d", group, i), func(ctx context.Context) error {
+			return s.runSession(ctx, group, topic, "", i, false, func(out processors.Output) stage {
+				g := processors.NewAssemble(processors.AssembleConfig{
+					Names: n, TablePartitions: s.o.Partitions, Panes: s.o.panes(), Clock: s.o.Clock,
+					Expected: s.sources.expected,
+					Read: func(ctx context.Context, partition int32, from, to int64, visit func(int64, []byte) error) error {
+						return kafka.Read(ctx, s.o.Kafka, topic, partition, from, to, func(m kafka.Message) error { return visit(m.Offset, m.Value) })
+					},
+				}, out)
+				return stage{g.Graph(), func(ctx context.Context, a kafka.Assignment) (kafka.Task, error) {
+					return g.Assign(ctx, a.Partition, a.Offset, a.Metadata)
+				}}
+			})
+		}})
+	}
+	return members
+}
+
+// tableMember is the session of one table's group.
+func tableMember[M any, P tables.Measure[M]](s *stages, table string, windowed bool) member {
+	n := s.o.names()
+	group, topic := n.TableGroup(table), n.Partials(table)
+	return member{group, func(ctx context.Context) error {
+		return s.runSession(ctx, group, topic, n.Table(table), 0, false, func(out processors.Output) stage {
+			cfg := processors.TableConfig{
+				Names: n, Table: table, Partitions: s.o.Partitions, Assemblers: s.o.Partitions, Panes: s.o.panes(),
+			}
+			if windowed {
+				cfg.MaxSeries, cfg.MaxPerTenant, cfg.Forget = s.o.MaxSeries, s.o.MaxSeriesPerTenant, s.o.Forget.Milliseconds()
+			}
+			t := processors.NewTable[M, P](cfg, out)
+			return stage{t.Graph(), func(_ context.Context, a kafka.Assignment) (kafka.Task, error) {
+				return t.Assign(a.Partition, a.Rows)
+			}}
+		})
+	}}
+}
+
+func (s *stages) tables() []member {
+	return []member{
+		tableMember[tables.Traffic](s, tables.TrafficTable.Name, true),
+		tableMember[tables.Latency](s, tables.LatencyTable.Name, true),
+		tableMember[tables.Errors](s, tables.ErrorsTable.Name, true),
+		tableMember[tables.Records](s, tables.RecordsTable.Name, false),
+	}
+}

@@ -1,0 +1,69 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"ragstreams/kafka"
+)
+
+// supervisor keeps one part of the program running.
+//
+// A part that ends with an error is started again, with a growing pause. It
+// gives up when the error is one that only a person can mend, or after
+// maxFailures in a row; a part that ran for healthyAfter begins to count anew.
+// While Kafka cannot be reached nothing is counted: there it waits, and says so.
+type supervisor struct {
+	name      string
+	run       func(ctx context.Context) error
+	log       *slog.Logger
+	reachable func(ctx context.Context) error
+	status    *status
+}
+
+const (
+	maxFailures  = 10
+	healthyAfter = 30 * time.Second
+	minBackoff   = 200 * time.Millisecond
+	maxBackoff   = 5 * time.Second
+)
+
+func (s supervisor) Run(ctx context.Context) error {
+	failures, backoff := 0, minBackoff
+	for {
+		started := time.Now()
+		err := s.run(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			err = errors.New("ended, though nobody asked it to")
+		case kafka.IsFatal(err):
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		if time.Since(started) > healthyAfter {
+			failures, backoff = 0, minBackoff
+		}
+		failures++
+		s.status.set(s.name, err.Error())
+		if away := s.reachable(ctx); away != nil {
+			s.log.Warn("Kafka cannot be reached, waiting", "part", s.name, "error", away)
+			failures, backoff = 0, maxBackoff/2
+		} else {
+			s.log.Warn("failed, starting again", "part", s.name, "error", err, "failures", failures)
+		}
+		if failures >= maxFailures {
+			return fmt.Errorf("%s: failed %d times in a row, giving up: %w", s.name, failures, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}

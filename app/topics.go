@@ -1,0 +1,40 @@
+package app
+
+import (
+	"ragstreams/kafka"
+	"ragstreams/processors"
+	"time"
+)
+
+// ownTopics lists every topic that the program makes for itself.
+func ownTopics(o *Options) []kafka.Topic {
+	n := o.names()
+	side := 7 * 24 * time.Hour
+	topics := []kafka.Topic{
+		// Purged below what can still be needed, never by age: a replay of old
+		// data must not be deleted before it was read.
+		{Name: n.Events(), Partitions: o.Partitions, Create: true, Forever: true},
+		{Name: n.Progress(), Partitions: 1, Create: true, Compact: true},
+		{Name: n.DLQ(), Partitions: o.Partitions, Create: true, Retention: side, Public: true},
+		{Name: n.Late(), Partitions: o.Partitions, Create: true, Retention: side, Public: true},
+	}
+	for _, table := range processors.TableNames {
+		topics = append(topics,
+			kafka.Topic{Name: n.Partials(table), Partitions: o.Partitions, Create: true, Forever: true},
+			kafka.Topic{Name: n.Table(table), Partitions: o.Partitions, Create: true, Compact: true, Config: map[string]string{
+				// Rows are rewritten at every commit: compact early and in small pieces.
+				"segment.bytes": "67108864", "min.cleanable.dirty.ratio": "0.3", "segment.ms": "3600000",
+			}},
+			kafka.Topic{Name: n.Windows(table), Partitions: o.Partitions, Create: true, Retention: o.HourRetention, Public: true},
+		)
+	}
+	return topics
+}
+
+func sourceTopics(o *Options) []kafka.Topic {
+	var topics []kafka.Topic
+	for _, s := range o.Sources {
+		topics = append(topics, kafka.Topic{Name: s, Partitions: 0, Create: o.CreateTopics, Optional: true})
+	}
+	return topics
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"ragstreams/app"
+	"ragstreams/generate"
+	"ragstreams/kafka"
+	"ragstreams/verify"
+)
+
+// demoOptions are the flags of the demo.
+type demoOptions struct {
+	dir       string
+	kafkaPort int
+	listen    string
+	rate      float64
+	seed      uint64
+	during    time.Duration
+	verbose   bool
+}
+
+func runDemo(ctx context.Context, env environment, args []string) error {
+	var o demoOptions
+	fs := newFlags(env, "demo")
+	fs.StringVar(&o.dir, "dir", filepath.Join("data", "demo"), "`folder` of the embedded broker; emptied at the start")
+	fs.IntVar(&o.kafkaPort, "kafka-port", 9092, "port of the embedded broker on 127.0.0.1; 0: a free one")
+	fs.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` of console, API and metrics")
+	fs.Float64Var(&o.rate, "rate", 500, "records a second")
+	fs.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "equal seeds give equal traffic")
+	fs.DurationVar(&o.during, "for", 0, "end by itself after this time, compare with the ground truth and print a summary; 0: run until interrupted")
+	fs.BoolVar(&o.verbose, "verbose", false, "print the program's log")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if o.rate <= 0 || o.rate > 100_000 {
+		return fmt.Errorf("--rate is %g: want more than 0 and up to 100000", o.rate)
+	}
+	return demo(ctx, env, o)
+}
+
+// demo runs broker, traffic and program in one process.
+func demo(ctx context.Context, env environment, o demoOptions) error {
+	if err := emptyDir(o.dir); err != nil {
+		return err
+	}
+	broker, err := kafka.StartEmbedded(kafka.EmbeddedOptions{Dir: filepath.Join(o.dir, "broker"), Port: o.kafkaPort, Settings: demoBroker})
+	if err != nil {
+		return err
+	}
+	defer broker.Close()
+
+	opts := app.DefaultOptions()
+	opts.Kafka.Brokers, opts.Kafka.Compress = broker.Brokers(), false
+	opts.Instance, opts.Version, opts.HTTPListen = "demo", version(), o.listen
+	opts.Replication, opts.Sessions = 1, 1
+	opts.HourRetention = 24 * time.Hour
+	if o.verbose {
+		opts.Logger = slog.New(slog.NewTextHandler(env.stderr, nil))
+	}
+	topics := []generate.Topic{{Name: opts.Sources[0], Partitions: sourcePartitions[0]}, {Name: opts.Sources[1], Partitions: sourcePartitions[1]}}
+	if err := makeSources(ctx, opts.Kafka, 1, topics, demoSource); err != nil {
+		return err
+	}
+
+	listening := make(chan string, 1)
+	opts.OnListen = func(addr string) { listening <- addr }
+	appCtx, stopApp := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopApp()
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(appCtx, opts) }()
+	var url string
+	select {
+	case addr := <-listening:
+		url = "http://" + addr
+	case err := <-ended:
+		return errors.Join(errors.New("the program ended before it served"), err)
+	}
+	fmt.Fprintf(env.stdout, "console  %s\nmetrics  %s/metrics\ntables   %s/api/tables/latency?window=5m\nkafka    %s\ntraffic  %g records a second on %s and %s, seed %d\n\n",
+		url, url, url, broker.Brokers()[0], o.rate, topics[0].Name, topics[1].Name, o.seed)
+
+	out, err := newTraffic(opts.Kafka)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	g := generate.New(generate.Config{
+		Seed: o.seed, Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5, ErrorRate: 0.02,
+		Pane: opts.Pane, Grace: opts.Grace, Topics: topics, TotalsOnly: o.during == 0,
+	})
+	client := verify.Client{URL: url}
+	trafficCtx, stopTraffic := context.WithCancel(ctx)
+	defer stopTraffic()
+	if o.during > 0 {
+		trafficCtx, stopTraffic = context.WithTimeout(ctx, o.during)
+		defer stopTraffic()
+	}
+	sent := make(chan error, 1)
+	go func() {
+		_, err := out.live(trafficCtx, g, o.rate, 0)
+		sent <- err
+	}()
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case err := <-ended:
+			return errors.Join(errors.New("the program ended"), err)
+		case err := <-sent:
+			if err != nil {
+				return err
+			}
+			running = false
+		case <-tick.C:
+			liveLine(trafficCtx, env.stdout, client)
+		}
+	}
+	if err := out.flush(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	if o.during > 0 && ctx.Err() == nil {
+		err = demoSummary(ctx, env.stdout, client, g.Truth())
+	}
+	stopApp()
+	return errors.Join(err, <-ended)
+}
+
+// demoBroker bounds what the embedded broker keeps.
+var demoBroker = map[string]string{
+	"log.segment.bytes":   strconv.Itoa(8 << 20),
+	"log.retention.bytes": strconv.Itoa(64 << 20),
+}
+
+// demoSource bounds the source topics: ten minutes of traffic.
+var demoSource = map[string]string{"retention.ms": "600000", "retention.bytes": strconv.Itoa(64 << 20), "segment.bytes": strconv.Itoa(8 << 20)}
+
+// marker names the file that says that a folder may be emptied.
+const marker = "ragstreams-demo"
+
+// emptyDir makes dir an empty folder. It refuses to empty a folder that the demo
+// did not make.
+func emptyDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	if len(entries) > 0 {
+		if _, err := os.Stat(filepath.Join(dir, marker)); err != nil {
+			return fmt.Errorf("data folder %s holds other files: choose an empty one with --dir", dir)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("empty data folder: %w", err)
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	return os.WriteFile(filepath.Join(dir, marker), []byte("emptied whenever the demo starts\n"), 0o644)
+}
+
+// liveLine prints where the tables stand.
+func liveLine(ctx context.Context, w io.Writer, c verify.Client) {
+	ended, in, err := c.Outcomes(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			fmt.Fprintf(w, "%s  %v\n", time.Now().Format("15:04:05"), err)
+		}
+		return
+	}
+	var records int64
+	for _, n := range in {
+		records += n
+	}
+	by := map[string]int64{}
+	for k, n := range ended {
+		by[k.Outcome] += n
+	}
+	fmt.Fprintf(w, "%s  in %d  counted %d  duplicate %d  late %d  poison %d\n", time.Now().Format("15:04:05"),
+		records, by[generate.Counted], by[generate.Duplicate], by[generate.Late], by[generate.Poison])
+}
+
+// demoTimeout is how long the demo waits for the tables after the last record.
+const demoTimeout = time.Minute
+
+// demoSummary waits until everything has arrived and compares it with the truth.
+func demoSummary(ctx context.Context, w io.Writer, c verify.Client, truth *generate.Truth) error {
+	wait, cancel := context.WithTimeout(ctx, demoTimeout)
+	defer cancel()
+	if err := c.Await(wait, truth); err != nil {
+		fmt.Fprintln(w, err)
+	}
+	differences, err := c.Compare(ctx, truth)
+	if err != nil {
+		return err
+	}
+	ended, _, err := c.Outcomes(ctx)
+	if err != nil {
+		return err
+	}
+	by := map[string]int64{}
+	var sum int64
+	for k, n := range ended {
+		by[k.Outcome] += n
+		sum += n
+	}
+	total := truth.Total()
+	fmt.Fprintf(w, "\nproduced %d = counted %d + duplicate %d + late %d + poison %d\n", truth.Count("", ""),
+		by[generate.Counted], by[generate.Duplicate], by[generate.Late], by[generate.Poison])
+	fmt.Fprintf(w, "tables   %d traffic series, %d latency series, %d error groups in %d windows\n",
+		len(total.Traffic), len(total.Latency), len(total.Errors), len(truth.Windows))
+	if len(differences) > 0 || sum != truth.Count("", "") {
+		for i, line := range differences {
+			if i == 20 {
+				fmt.Fprintf(w, "  … and %d more\n", len(differences)-i)
+				break
+			}
+			fmt.Fprintln(w, "  "+line)
+		}
+		return fmt.Errorf("the tables differ from the ground truth in %d places", len(differences))
+	}
+	fmt.Fprintln(w, "ground truth: every total and every window is equal")
+	return nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"ragstreams/app"
+)
+
+// configFlag adds --config to a command.
+func configured(env environment, name string, args []string) (*settings, error) {
+	fs := newFlags(env, name)
+	config := fs.String("config", lookup(env.environ, configVariable), "configuration `file`; every key is also an ANALYTICS_… variable")
+	if err := parse(fs, args); err != nil {
+		return nil, err
+	}
+	s, err := loadSettings(*config, env.environ)
+	if err != nil {
+		return nil, fmt.Errorf("configuration:\n%w", err)
+	}
+	return s, nil
+}
+
+func lookup(environ []string, name string) string {
+	for _, pair := range environ {
+		if v, ok := strings.CutPrefix(pair, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func runRun(ctx context.Context, env environment, args []string) error {
+	s, err := configured(env, "run", args)
+	if err != nil {
+		return err
+	}
+	log := s.logger(env.stderr)
+	s.warnLater(log)
+	s.app.Logger = log
+	s.app.Version = version()
+	s.app.OnListen = func(addr string) { log.Info("listening", "http", "http://"+addr) }
+	log.Info("starting", "instance", s.app.Instance, "brokers", strings.Join(s.app.Kafka.Brokers, ","), "prefix", s.app.Prefix)
+	return app.Run(ctx, s.app)
+}
+
+func runCheck(ctx context.Context, env environment, args []string) error {
+	s, err := configured(env, "check", args)
+	if err != nil {
+		return err
+	}
+	report, err := app.Check(ctx, s.app)
+	for _, line := range report {
+		fmt.Fprintln(env.stdout, line)
+	}
+	return err
+}
+
+func runTopology(_ context.Context, env environment, args []string) error {
+	s, err := configured(withBrokers(env), "topology", args)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(env.stdout, app.Topology(s.app))
+	return err
+}
+
+// withBrokers lets commands that do not connect do without brokers.
+func withBrokers(env environment) environment {
+	if lookup(env.environ, "ANALYTICS_KAFKA_BROKERS") == "" {
+		env.environ = append([]string{"ANALYTICS_KAFKA_BROKERS=127.0.0.1:9092"}, env.environ...)
+	}
+	return env
+}
+
+func runVersion(_ context.Context, env environment, args []string) error {
+	if err := parse(newFlags(env, "version"), args); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(env.stdout, "analytics %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// version is the module's version, or the commit that was built.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "devel-" + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return "devel"
+}

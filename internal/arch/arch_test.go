@@ -1,0 +1,96 @@
+// Package arch holds the directions of imports: what may know of what.
+package arch
+
+import (
+	"go/build"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "ragstreams/"
+
+// allowed lists, for every package, the packages of this module that it may
+// import. Imports point to what knows less. A package that is not listed fails
+// the test: add it here on purpose.
+var allowed = map[string][]string{
+	"event":         {},
+	"window":        {},
+	"fingerprint":   {},
+	"generate":      {},
+	"kafka":         {},
+	"codecs":        {"event"},
+	"tables":        {"event", "window"},
+	"processors":    {"codecs", "event", "fingerprint", "tables", "window"},
+	"views":         {"tables", "window"},
+	"metrics":       {"tables"},
+	"queries":       {"views", "tables", "window"},
+	"verify":        {"generate"},
+	"app":           {"codecs", "event", "kafka", "metrics", "processors", "queries", "tables", "views", "window"},
+	"cmd/analytics": {"app", "generate", "kafka", "metrics", "verify"},
+	"bench":         {"generate", "kafka", "verify"},
+	"e2e":           {"generate", "kafka", "verify"},
+	"internal/arch": {},
+}
+
+// only lists the packages outside the module that few may use.
+var only = map[string][]string{
+	"github.com/lovoo/goka":                          {"processors", "kafka", "views", "alerts", "app"},
+	"github.com/IBM/sarama":                          {"kafka"},
+	"github.com/rabbitmq/amqp091-go":                 {"alerts/rabbitmq"},
+	"github.com/prometheus/client_golang/prometheus": {"metrics", "app"},
+	"github.com/twmb/franz-go/pkg/kfake":             {"kafka"},
+	"go.yaml.in/yaml/v3":                             {"cmd/analytics"},
+}
+
+func TestImportDirections(t *testing.T) {
+	root := filepath.Join("..", "..")
+	seen := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if name := d.Name(); path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "data") {
+			return filepath.SkipDir
+		}
+		ctx := build.Default
+		ctx.BuildTags = []string{"e2e"}
+		p, err := ctx.ImportDir(path, 0)
+		if err != nil { // no Go files here
+			return nil
+		}
+		seen++
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		check(t, filepath.ToSlash(rel), p.Imports)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 10 {
+		t.Errorf("only %d packages were found", seen)
+	}
+}
+
+func check(t *testing.T, pkg string, imports []string) {
+	may, listed := allowed[pkg]
+	if !listed {
+		t.Errorf("package %s is not listed", pkg)
+		return
+	}
+	for _, imp := range imports {
+		if dep, ours := strings.CutPrefix(imp, module); ours && !slices.Contains(may, dep) {
+			t.Errorf("%s imports %s; allowed: %v", pkg, dep, may)
+		}
+		for outside, users := range only {
+			if (imp == outside || strings.HasPrefix(imp, outside+"/")) && !slices.Contains(users, pkg) {
+				t.Errorf("%s imports %s; only %v may", pkg, imp, users)
+			}
+		}
+	}
+}

@@ -1,0 +1,442 @@
+package processors
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"ragstreams/codecs"
+	"ragstreams/fingerprint"
+	"ragstreams/tables"
+	"ragstreams/window"
+
+	"github.com/lovoo/goka"
+)
+
+// AssembleConfig describes the assemble stage.
+type AssembleConfig struct {
+	Names           Names
+	TablePartitions int32 // of every table
+	Panes           window.Panes
+	// Expected returns the source partitions that exist now.
+	Expected func() []window.Partition
+	// Read reads committed records of the events topic again.
+	Read  func(ctx context.Context, partition int32, from, to int64, visit func(offset int64, value []byte) error) error
+	Clock Clock
+}
+
+// watermarkInterval is how often a watermark that moved is sent to the tables
+// when no pane closes.
+const watermarkInterval = time.Second
+
+// Assemble sees all events of a trace in one place: it drops duplicates, judges
+// what is late for all sources, and folds the rest into partials by series and
+// pane.
+type Assemble struct {
+	cfg   AssembleConfig
+	out   Output
+	mu    sync.Mutex
+	tasks map[int32]*AssembleTask
+}
+
+// NewAssemble returns the stage for one session, whose output is out.
+func NewAssemble(cfg AssembleConfig, out Output) *Assemble {
+	return &Assemble{cfg: cfg, out: out, tasks: map[int32]*AssembleTask{}}
+}
+
+// Graph returns the goka group.
+func (a *Assemble) Graph() *goka.GroupGraph {
+	raw := codecs.Bundle{}
+	n := a.cfg.Names
+	edges := []goka.Edge{
+		goka.Input(goka.Stream(n.Events()), raw, func(ctx goka.Context, msg any) {
+			if record, ok := msg.([]byte); ok {
+				a.task(ctx.Partition()).Process(ctx.Offset(), record)
+			}
+		}),
+		goka.Output(goka.Stream(n.Late()), raw),
+	}
+	for _, table := range TableNames {
+		edges = append(edges, goka.Output(goka.Stream(n.Partials(table)), raw))
+	}
+	return goka.DefineGroup(goka.Group(n.AssembleGroup()), edges...)
+}
+
+func (a *Assemble) task(partition int32) *AssembleTask {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.tasks[partition]
+	if t == nil {
+		panic(fmt.Sprintf("BUG: record of %s/%d without a task", a.cfg.Names.Events(), partition))
+	}
+	return t
+}
+
+// assembleMetadata is the format of the metadata of assemble's offsets: watermark
+// and horizon.
+const assembleMetadata = "assemble1 %d %d"
+
+// Assign starts work on a partition from offset. The ids of the open panes and
+// the reports of the sources are read again from the horizon; nothing is emitted
+// for what was counted before.
+func (a *Assemble) Assign(ctx context.Context, partition int32, offset int64, metadata string) (*AssembleTask, error) {
+	watermark, horizon := window.None, offset
+	if metadata != "" {
+		if _, err := fmt.Sscanf(metadata, assembleMetadata, &watermark, &horizon); err != nil {
+			return nil, fmt.Errorf("metadata %q of the committed offset: %w; was the group used by another program?", metadata, err)
+		}
+	}
+	t := &AssembleTask{
+		stage: a, partition: partition, next: offset,
+		watermark: window.NewWatermark(a.cfg.Panes, watermark),
+		seen:      newSeen(a.cfg.Panes),
+		sentClose: window.None, sentMark: window.None,
+		series: map[string]*series{}, errors: map[errorCell]*tables.Errors{}, counts: counts{},
+	}
+	err := a.cfg.Read(ctx, partition, horizon, offset, func(at int64, value []byte) error {
+		return t.remember(at, value)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the ids of open panes again: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tasks[partition] = t
+	return t, nil
+}
+
+// AssembleTask is the work on one partition of the events topic.
+type AssembleTask struct {
+	stage     *Assemble
+	partition int32
+	next      int64 // offset after the last record read
+	watermark *window.Watermark
+	seen      *seen
+	packed    codecs.Packed
+	event     codecs.PackedEvent
+
+	series map[string]*series // by raw dimensions
+	active []*series          // those with cells
+	errors map[errorCell]*tables.Errors
+	counts counts
+
+	sentMark  int64 // watermark last sent to the tables
+	sentClose int64 // pane it closed
+	sentAt    time.Duration
+}
+
+// series is what the dimensions of an event lead to: one series of each table.
+type series struct {
+	dims    codecs.Dims
+	traffic target
+	latency target
+	cells   []cell
+}
+
+// target is a series of one table and the partition of its row.
+type target struct {
+	key       string
+	partition int32
+}
+
+// cell is what was gathered for one pane since the last flush.
+type cell struct {
+	pane    int64
+	traffic tables.Traffic
+	latency tables.Latency
+}
+
+type errorCell struct {
+	key  string
+	pane int64
+}
+
+// remember takes in a record that was processed before.
+func (t *AssembleTask) remember(offset int64, value []byte) error {
+	if err := t.packed.Open(value); err != nil {
+		return err
+	}
+	t.report()
+	for e := &t.event; t.packed.Next(e); {
+		start := t.stage.cfg.Panes.Start(e.Time)
+		if e.HasID && !t.seen.has(e.ID) && !t.stage.cfg.Panes.Closed(start, t.watermark.Value()) {
+			t.seen.add(start, offset, e)
+		}
+	}
+	return t.packed.Err()
+}
+
+func (t *AssembleTask) report() {
+	if p := &t.packed; p.HasReport {
+		t.watermark.Report(window.Partition{Topic: p.Topic, Partition: p.Partition}, windowReport(p.Report))
+	}
+}
+
+// Process counts the events of one record, then takes in its report: the events
+// of a record were accepted before what it reports came to be.
+func (t *AssembleTask) Process(offset int64, value []byte) {
+	if err := t.packed.Open(value); err != nil {
+		panic(fmt.Sprintf("BUG: %s/%d at %d: %v", t.stage.cfg.Names.Events(), t.partition, offset, err))
+	}
+	t.next = offset + 1
+	p := &t.packed
+	resolved := make([]*series, len(p.Dims))
+	var counted, duplicate, late int64
+	mark := t.watermark.Value()
+	for e := &t.event; p.Next(e); {
+		start := t.stage.cfg.Panes.Start(e.Time)
+		switch {
+		case e.HasID && t.seen.has(e.ID):
+			duplicate++
+			continue
+		case t.stage.cfg.Panes.Closed(start, mark):
+			late++
+			t.late(e, mark)
+			continue
+		}
+		counted++
+		t.seen.add(start, offset, e)
+		s := resolved[e.Dims]
+		if s == nil {
+			s = t.seriesOf(p.Dims[e.Dims])
+			resolved[e.Dims] = s
+		}
+		t.count(s, start, e)
+	}
+	if err := p.Err(); err != nil {
+		panic(fmt.Sprintf("BUG: %s/%d at %d: %v", t.stage.cfg.Names.Events(), t.partition, offset, err))
+	}
+	t.tally(OutcomeCounted, "", counted)
+	t.tally(OutcomeDuplicate, "", duplicate)
+	t.tally(OutcomeLate, lateWatermark, late)
+	t.report()
+	t.advance()
+}
+
+func (t *AssembleTask) tally(outcome, reason string, n int64) {
+	if n > 0 {
+		t.counts[count{t.packed.Topic, outcome, reason}] += n
+	}
+}
+
+// advance moves the watermark and forgets what it closes.
+func (t *AssembleTask) advance() {
+	before := t.watermark.Value()
+	t.watermark.Expect(t.stage.cfg.Expected())
+	if w := t.watermark.Advance(t.stage.cfg.Clock.Mono()); w != before {
+		t.seen.expire(w)
+	}
+}
+
+func (t *AssembleTask) seriesOf(raw []byte) *series {
+	if s := t.series[string(raw)]; s != nil {
+		return s
+	}
+	d := codecs.SplitDims(raw)
+	n := t.stage.cfg.TablePartitions
+	s := &series{
+		dims:    d,
+		traffic: targetOf(n, d.Tenant, d.App, d.EventType),
+		latency: targetOf(n, d.Tenant, d.App, d.Stage, d.Model),
+	}
+	t.series[string(raw)] = s
+	return s
+}
+
+func targetOf(partitions int32, dims ...string) target {
+	raw := make([][]byte, len(dims))
+	for i, d := range dims {
+		raw[i] = []byte(d)
+	}
+	key := string(tables.AppendKey(nil, raw...))
+	return target{key, partitionOf(key, partitions)}
+}
+
+func (t *AssembleTask) count(s *series, start int64, e *codecs.PackedEvent) {
+	c := s.cell(start)
+	if len(s.cells) == 1 && c.traffic.Count == 0 {
+		t.active = append(t.active, s)
+	}
+	c.traffic.Count++
+	if e.Error {
+		c.traffic.Errors++
+		t.countError(s, start, e)
+	}
+	if e.HasDuration {
+		c.latency.Observe(e.Duration, string(e.TraceID), e.Time)
+	}
+	if e.HasTTFT {
+		c.latency.TTFT.Observe(e.TTFT)
+	}
+}
+
+// cell returns the cell of a pane, made when new. There are few panes between two
+// flushes, and the newest is asked for most.
+func (s *series) cell(pane int64) *cell {
+	for i := len(s.cells) - 1; i >= 0; i-- {
+		if s.cells[i].pane == pane {
+			return &s.cells[i]
+		}
+	}
+	s.cells = append(s.cells, cell{pane: pane})
+	return &s.cells[len(s.cells)-1]
+}
+
+func (t *AssembleTask) countError(s *series, start int64, e *codecs.PackedEvent) {
+	g := &t.packed.Groups[e.Group]
+	key := tables.AppendKey(nil, []byte(s.dims.Tenant), []byte(s.dims.App), []byte(s.dims.Stage), []byte(fingerprint.Format(g.Fingerprint)))
+	k := errorCell{string(key), start}
+	m := t.errors[k]
+	if m == nil {
+		m = new(tables.Errors)
+		t.errors[k] = m
+	}
+	m.Observe(tables.Sample{
+		Time: e.Time, Duration: e.Duration, TraceID: string(e.TraceID),
+		Topic: t.packed.Topic, Partition: t.packed.Partition, Offset: e.Offset,
+	}, g.Type, g.Template, e.Session)
+}
+
+// lateNote is the value of a record on the late topic whose original was already
+// packed: where it lies in the source.
+type lateNote struct {
+	Topic      string `json:"source_topic"`
+	Partition  int32  `json:"source_partition"`
+	Offset     int64  `json:"source_offset"`
+	EventTime  string `json:"event_time"`
+	Reason     string `json:"reason"`
+	LatenessMs int64  `json:"lateness_ms"`
+}
+
+func (t *AssembleTask) late(e *codecs.PackedEvent, mark int64) {
+	lateness := t.stage.cfg.Panes.Lateness(e.Time, mark)
+	note, err := json.Marshal(lateNote{
+		t.packed.Topic, t.packed.Partition, e.Offset,
+		time.UnixMilli(e.Time).UTC().Format(time.RFC3339Nano), lateWatermark, lateness,
+	})
+	if err != nil {
+		panic("BUG: encode a late note: " + err.Error())
+	}
+	t.stage.out.Send(t.stage.cfg.Names.Late(), t.partition, nil, note,
+		originHeaders(t.packed.Topic, t.packed.Partition, e.Offset, e.Time,
+			codecs.Header{Key: "reason", Value: []byte(lateWatermark)},
+			codecs.Header{Key: "lateness_ms", Value: fmt.Append(nil, lateness)})...)
+}
+
+// Flush sends what was gathered, then the watermark when it is due.
+func (t *AssembleTask) Flush(bool) (string, error) {
+	t.advance()
+	c := &t.stage.cfg
+	mark, now := t.watermark.Value(), c.Clock.Mono()
+	header := tables.BatchHeader{Assemble: t.partition}
+	closed := c.Panes.ClosedThrough(mark)
+	if mark != window.None && (closed != t.sentClose || mark != t.sentMark && now-t.sentAt >= watermarkInterval) {
+		header.Watermark, header.HasWatermark = mark, true
+		t.sentMark, t.sentClose, t.sentAt = mark, closed, now
+	}
+	traffic := t.batches(tables.TrafficTable.Name)
+	latency := t.batches(tables.LatencyTable.Name)
+	for _, s := range t.active {
+		for i := range s.cells {
+			cell := &s.cells[i]
+			traffic.add(s.traffic, cell.pane, &cell.traffic)
+			if !cell.latency.IsZero() {
+				latency.add(s.latency, cell.pane, &cell.latency)
+			}
+		}
+		clear(s.cells)
+		s.cells = s.cells[:0]
+	}
+	clear(t.active)
+	t.active = t.active[:0]
+	traffic.flush(header)
+	latency.flush(header)
+
+	errors := t.batches(tables.ErrorsTable.Name)
+	for k, m := range t.errors {
+		errors.add(target{k.key, partitionOf(k.key, c.TablePartitions)}, k.pane, m)
+	}
+	clear(t.errors)
+	errors.flush(header)
+
+	for p, batch := range t.counts.partials(c.TablePartitions, tables.BatchHeader{Assemble: t.partition}) {
+		t.stage.out.Send(c.Names.Partials(tables.RecordsTable.Name), p, nil, bytes.Clone(batch.Bytes()))
+	}
+	clear(t.counts)
+	if len(t.series) > maxInterned {
+		clear(t.series)
+	}
+	return fmt.Sprintf(assembleMetadata, mark, t.seen.horizon(t.next)), nil
+}
+
+// Paused implements the transport's task: assemble never waits.
+func (t *AssembleTask) Paused() bool { return false }
+
+// Close implements the transport's task.
+func (t *AssembleTask) Close() {
+	t.stage.mu.Lock()
+	defer t.stage.mu.Unlock()
+	if t.stage.tasks[t.partition] == t {
+		delete(t.stage.tasks, t.partition)
+	}
+}
+
+// batches gathers the partials for one table, one record a partition or more.
+// The watermark goes out after them, in a record of its own: it holds once all
+// before it are applied.
+type batches struct {
+	out     Output
+	topic   string
+	plain   tables.BatchHeader
+	writers []tables.BatchWriter
+}
+
+func (t *AssembleTask) batches(table string) *batches {
+	c := &t.stage.cfg
+	b := &batches{t.stage.out, c.Names.Partials(table), tables.BatchHeader{Assemble: t.partition}, make([]tables.BatchWriter, c.TablePartitions)}
+	for i := range b.writers {
+		b.writers[i].Reset(b.plain)
+	}
+	return b
+}
+
+func (b *batches) add(to target, pane int64, partial interface{ Append([]byte) []byte }) {
+	w := &b.writers[to.partition]
+	w.Add(to.key, pane, partial)
+	if len(w.Bytes()) > maxRecord {
+		b.send(to.partition, b.plain)
+	}
+}
+
+// send sends what was gathered for a partition and begins a record with h.
+func (b *batches) send(partition int32, h tables.BatchHeader) {
+	w := &b.writers[partition]
+	b.out.Send(b.topic, partition, nil, bytes.Clone(w.Bytes()))
+	w.Reset(h)
+}
+
+// flush sends what is left, then mark, when it has a watermark, to every
+// partition.
+func (b *batches) flush(mark tables.BatchHeader) {
+	for p := range b.writers {
+		if b.writers[p].Len() > 0 {
+			b.send(int32(p), mark)
+		} else {
+			b.writers[p].Reset(mark)
+		}
+		if mark.HasWatermark {
+			b.send(int32(p), mark)
+		}
+	}
+}
+
+// Horizon returns the offset of the events topic below which assemble will never
+// read again, from the metadata of its committed offset.
+func Horizon(metadata string) (int64, bool) {
+	var watermark, horizon int64
+	_, err := fmt.Sscanf(metadata, assembleMetadata, &watermark, &horizon)
+	return horizon, err == nil
+}

@@ -1,0 +1,371 @@
+package processors
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"ragstreams/codecs"
+	"ragstreams/event"
+	"ragstreams/fingerprint"
+	"ragstreams/tables"
+	"ragstreams/window"
+
+	"github.com/lovoo/goka"
+	"github.com/zeebo/xxh3"
+)
+
+// IngestConfig describes the ingest stage of one source topic.
+type IngestConfig struct {
+	Names            Names
+	Topic            string
+	EventPartitions  int32 // of the events topic
+	RecordPartitions int32 // of the records table
+	Panes            window.Panes
+	MaxFuture        time.Duration // an event further ahead of the clock is poison
+	IdleAfter        time.Duration
+	BehindAfter      time.Duration // read to the end and this far behind the greatest stream time: idle
+	AheadLimit       time.Duration // reading pauses this far ahead of the slowest unread partition
+	MaxBytes         int           // of one source record
+	Progress         *Progress
+	Clock            Clock
+}
+
+// reportInterval is how often a partition reports when nothing changes.
+const reportInterval = time.Second
+
+// Ingest decodes the records of one source topic, judges their lateness and
+// packs them by trace.
+type Ingest struct {
+	cfg   IngestConfig
+	out   Output
+	mu    sync.Mutex
+	tasks map[int32]*IngestTask
+}
+
+// NewIngest returns the stage for one session, whose output is out.
+func NewIngest(cfg IngestConfig, out Output) *Ingest {
+	return &Ingest{cfg: cfg, out: out, tasks: map[int32]*IngestTask{}}
+}
+
+// Graph returns the goka group.
+func (g *Ingest) Graph() *goka.GroupGraph {
+	raw := codecs.Bundle{}
+	n := g.cfg.Names
+	return goka.DefineGroup(goka.Group(n.IngestGroup(g.cfg.Topic)),
+		goka.Input(goka.Stream(g.cfg.Topic), raw, func(ctx goka.Context, msg any) {
+			bundle, ok := msg.([]byte)
+			if !ok { // a nil value: only a test driver sends one past the transport
+				return
+			}
+			g.task(ctx.Partition()).Process(bundle)
+		}),
+		goka.Output(goka.Stream(n.Events()), raw),
+		goka.Output(goka.Stream(n.Progress()), raw),
+		goka.Output(goka.Stream(n.DLQ()), raw),
+		goka.Output(goka.Stream(n.Late()), raw),
+		goka.Output(goka.Stream(n.Partials(tables.RecordsTable.Name)), raw),
+	)
+}
+
+func (g *Ingest) task(partition int32) *IngestTask {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.tasks[partition]
+	if t == nil {
+		panic(fmt.Sprintf("BUG: record of %s/%d without a task", g.cfg.Topic, partition))
+	}
+	return t
+}
+
+// Assign starts work on a partition. metadata is what the last Flush before the
+// committed offset returned.
+func (g *Ingest) Assign(partition int32, metadata string) (*IngestTask, error) {
+	streamTime, newest := window.None, window.None
+	if metadata != "" {
+		if _, err := fmt.Sscanf(metadata, ingestMetadata, &streamTime, &newest); err != nil {
+			return nil, fmt.Errorf("metadata %q of the committed offset: %w; was the group used by another program?", metadata, err)
+		}
+	}
+	c := g.cfg
+	t := &IngestTask{
+		stage: g, partition: partition,
+		source: window.NewSource(streamTime, newest, c.IdleAfter, c.BehindAfter.Milliseconds(), c.Clock.Mono()),
+		json:   codecs.JSON{MaxBytes: c.MaxBytes},
+		dests:  make([]codecs.PackedWriter, c.EventPartitions),
+		serial: make([]uint64, c.EventPartitions),
+		dims:   map[string][]numbered{}, groups: map[uint64][]numbered{}, counts: counts{},
+	}
+	for i := range t.dests {
+		t.serial[i] = 1
+		t.dests[i].Reset(c.Topic, partition)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tasks[partition] = t
+	return t, nil
+}
+
+// ingestMetadata is the format of the metadata of ingest's offsets: stream time
+// and newest time.
+const ingestMetadata = "ingest1 %d %d"
+
+// IngestTask is the work on one source partition.
+type IngestTask struct {
+	stage     *Ingest
+	partition int32
+	source    *window.Source
+	json      codecs.JSON
+
+	event  event.Event
+	record codecs.Record
+	packed codecs.PackedEvent
+	key    []byte
+
+	dests  []codecs.PackedWriter
+	serial []uint64 // of the record under construction, by destination
+	dims   map[string][]numbered
+	groups map[uint64][]numbered
+	counts counts
+	in     int64 // records since the last flush
+	clock  int64 // wall clock of the bundle in hand
+
+	reported   window.Report
+	reportedAt time.Duration
+	hasReport  bool
+}
+
+// numbered is the number of dimensions or of an error group in the record under
+// construction for one destination; another record makes it void.
+type numbered struct {
+	record  uint64 // serial number of the record that number belongs to
+	number  int
+	slowest int64 // ns, of the record's events with a trace id
+}
+
+// maxInterned bounds the memory of dimensions seen; above it all are forgotten.
+const maxInterned = 200_000
+
+// Process takes in a bundle of source records.
+func (t *IngestTask) Process(bundle []byte) {
+	t.clock = t.stage.cfg.Clock.Wall().UnixMilli()
+	t.source.Record(t.stage.cfg.Clock.Mono())
+	for len(bundle) > 0 {
+		bundle = codecs.NextRecord(bundle, &t.record)
+		t.one()
+	}
+}
+
+func (t *IngestTask) one() {
+	t.in++
+	r, e := &t.record, &t.event
+	if poison := t.json.Decode(r.Value, e); poison != nil {
+		t.poison(poison)
+		return
+	}
+	at := r.Timestamp
+	if e.HasTime {
+		at = e.Time
+	}
+	if ahead := at - t.clock; ahead > t.stage.cfg.MaxFuture.Milliseconds() {
+		t.poison(&codecs.Poison{Reason: codecs.ReasonFuture, Detail: fmt.Sprintf(
+			"event time %s is %s ahead of the clock; up to %s is accepted", time.UnixMilli(at).UTC().Format(time.RFC3339Nano),
+			time.Duration(ahead)*time.Millisecond, t.stage.cfg.MaxFuture)})
+		return
+	}
+	if !t.stage.cfg.Panes.Accepts(at, t.source.StreamTime) {
+		t.late(at)
+		return
+	}
+	t.source.Event(at, t.clock)
+	t.pack(at)
+}
+
+// pack adds the event in hand to the record of the partition where its trace is
+// assembled.
+func (t *IngestTask) pack(at int64) {
+	e := &t.event
+	route := e.RoutingKey()
+	dest := t.destination(route)
+	w := &t.dests[dest]
+	if w.Size() > maxRecord {
+		t.send(dest, nil)
+	}
+	p := &t.packed
+	*p = codecs.PackedEvent{
+		Offset: t.record.Offset, Time: at, Error: e.Error,
+		HasDuration: e.HasDuration, Duration: e.Duration, HasTTFT: e.HasTTFT, TTFT: e.TTFT,
+	}
+	if len(e.ID) > 0 {
+		p.HasID, p.ID = true, t.id(e.Tenant, route, e.ID)
+	}
+	d := t.dimensions(e, w, dest)
+	p.Dims = d.number
+	if e.Error {
+		p.Group = t.group(e, w, dest)
+		if len(e.SessionID) > 0 {
+			p.Session = xxh3.Hash(e.SessionID)
+		}
+	}
+	if len(e.TraceID) > 0 && (e.Error || e.HasDuration && e.Duration > d.slowest) {
+		p.TraceID = e.TraceID
+		d.slowest = max(d.slowest, e.Duration)
+	}
+	w.Add(p)
+}
+
+func (t *IngestTask) destination(route []byte) int {
+	if len(route) == 0 {
+		return int(uint64(t.record.Offset) % uint64(len(t.dests)))
+	}
+	return int(xxh3.Hash(route) % uint64(len(t.dests)))
+}
+
+// id hashes what makes an event the same event.
+func (t *IngestTask) id(tenant, route, id []byte) codecs.ID {
+	k := strconv.AppendInt(t.key[:0], int64(len(tenant)), 10)
+	k = append(append(k, ':'), tenant...)
+	k = strconv.AppendInt(k, int64(len(route)), 10)
+	k = append(append(k, ':'), route...)
+	k = append(k, id...)
+	t.key = k
+	return xxh3.Hash128(k).Bytes()
+}
+
+func (t *IngestTask) dimensions(e *event.Event, w *codecs.PackedWriter, dest int) *numbered {
+	k := t.key[:0]
+	for _, d := range [...][]byte{e.Tenant, e.App, e.Stage, e.Type, e.Model} {
+		k = append(append(k, byte(len(d)), byte(len(d)>>8)), d...)
+	}
+	t.key = k
+	d := t.dims[string(k)]
+	if d == nil {
+		d = make([]numbered, len(t.dests))
+		t.dims[string(k)] = d
+	}
+	n := &d[dest]
+	if n.record != t.serial[dest] {
+		*n = numbered{t.serial[dest], w.AddDims(e.Tenant, e.App, e.Stage, e.Type, e.Model), -1}
+	}
+	return n
+}
+
+func (t *IngestTask) group(e *event.Event, w *codecs.PackedWriter, dest int) int {
+	template := fingerprint.AppendTemplate(nil, e.ErrorMessage)
+	frames := fingerprint.AppendFrames(nil, e.ErrorStack)
+	print := fingerprint.Of(e.ErrorType, e.Stage, template, frames)
+	g := t.groups[print]
+	if g == nil {
+		g = make([]numbered, len(t.dests))
+		t.groups[print] = g
+	}
+	n := &g[dest]
+	if n.record != t.serial[dest] {
+		*n = numbered{t.serial[dest], w.AddGroup(print, e.ErrorType, template), 0}
+	}
+	return n.number
+}
+
+// send hands the record of one destination to the output and begins another.
+func (t *IngestTask) send(dest int, report *codecs.Report) {
+	w := &t.dests[dest]
+	t.stage.out.Send(t.stage.cfg.Names.Events(), int32(dest), nil, w.Append(make([]byte, 0, w.Size()+64), report))
+	t.serial[dest]++
+	w.Reset(t.stage.cfg.Topic, t.partition)
+}
+
+// maxDeadLetter is the size above which a dead letter is cut; the headers point
+// to the original.
+const maxDeadLetter = 512<<10 - 4096
+
+func (t *IngestTask) poison(p *codecs.Poison) {
+	r := &t.record
+	t.counts[count{t.stage.cfg.Topic, OutcomePoison, string(p.Reason)}]++
+	headers := originHeaders(t.stage.cfg.Topic, t.partition, r.Offset, r.Timestamp,
+		codecs.Header{Key: "reason", Value: []byte(p.Reason)}, codecs.Header{Key: "detail", Value: []byte(strings.ToValidUTF8(p.Detail, "\uFFFD"))})
+	t.divert(t.stage.cfg.Names.DLQ(), headers)
+}
+
+func (t *IngestTask) late(at int64) {
+	r := &t.record
+	t.counts[count{t.stage.cfg.Topic, OutcomeLate, lateStreamTime}]++
+	headers := originHeaders(t.stage.cfg.Topic, t.partition, r.Offset, r.Timestamp,
+		codecs.Header{Key: "reason", Value: []byte(lateStreamTime)},
+		codecs.Header{Key: "event_time_ms", Value: strconv.AppendInt(nil, at, 10)},
+		codecs.Header{Key: "lateness_ms", Value: strconv.AppendInt(nil, t.stage.cfg.Panes.Lateness(at, t.source.StreamTime), 10)})
+	t.divert(t.stage.cfg.Names.Late(), headers)
+}
+
+// divert sends the record in hand to a side topic: key, value and headers
+// unchanged, ours after them. Side topics have as many partitions as the events
+// topic; records of one source partition stay in order.
+func (t *IngestTask) divert(topic string, ours []codecs.Header) {
+	r := &t.record
+	value := bytes.Clone(r.Value) // nil stays nil
+	if len(value)+len(r.Key) > maxDeadLetter {
+		ours = append(ours, codecs.Header{Key: "cut_from_bytes", Value: strconv.AppendInt(nil, int64(len(value)), 10)})
+		value = value[:max(0, min(len(value), maxDeadLetter-len(r.Key)))]
+	}
+	headers := make([]codecs.Header, 0, len(r.Headers)+len(ours))
+	for _, h := range r.Headers {
+		headers = append(headers, codecs.Header{Key: h.Key, Value: bytes.Clone(h.Value)})
+	}
+	t.stage.out.Send(topic, t.partition%t.stage.cfg.EventPartitions, bytes.Clone(r.Key), value, append(headers, ours...)...)
+}
+
+// Flush sends what was gathered, and the report after it.
+func (t *IngestTask) Flush(atEnd bool) (string, error) {
+	c := &t.stage.cfg
+	now := c.Clock.Mono()
+	t.source.Judge(atEnd, c.Progress.Greatest(), now)
+	var report *codecs.Report
+	due := !t.hasReport || t.source.Report != t.reported || now-t.reportedAt >= reportInterval
+	if due {
+		report = &codecs.Report{
+			StreamTime: t.source.StreamTime, NewestTime: t.source.NewestTime,
+			HasTime: t.source.StreamTime != window.None, State: uint8(t.source.State),
+		}
+		t.reported, t.reportedAt, t.hasReport = t.source.Report, now, true
+		key := fmt.Sprintf("%s/%d", c.Topic, t.partition)
+		t.stage.out.Send(c.Names.Progress(), 0, []byte(key), codecs.AppendReport(nil, *report))
+	}
+	for dest := range t.dests {
+		if due || t.dests[dest].Events() > 0 {
+			t.send(dest, report)
+		}
+	}
+	if len(t.dims) > maxInterned || len(t.groups) > maxInterned {
+		clear(t.dims)
+		clear(t.groups)
+	}
+	if t.in > 0 {
+		t.counts[count{c.Topic, OutcomeIn, ""}] = t.in
+		t.in = 0
+	}
+	for p, batch := range t.counts.partials(c.RecordPartitions, tables.BatchHeader{}) {
+		t.stage.out.Send(c.Names.Partials(tables.RecordsTable.Name), p, nil, bytes.Clone(batch.Bytes()))
+	}
+	clear(t.counts)
+	return fmt.Sprintf(ingestMetadata, t.source.StreamTime, t.source.NewestTime), nil
+}
+
+// Paused reports whether the partition is so far ahead of the slowest one still
+// being read that it must wait: catching up then drops nothing, and what is open
+// stays bounded.
+func (t *IngestTask) Paused() bool {
+	slowest := t.stage.cfg.Progress.Slowest()
+	return slowest != window.None && t.source.State == window.Unread &&
+		t.source.StreamTime > slowest+t.stage.cfg.AheadLimit.Milliseconds()
+}
+
+// Close implements the transport's task.
+func (t *IngestTask) Close() {
+	t.stage.mu.Lock()
+	defer t.stage.mu.Unlock()
+	if t.stage.tasks[t.partition] == t {
+		delete(t.stage.tasks, t.partition)
+	}
+}

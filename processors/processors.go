@@ -1,0 +1,159 @@
+// Package processors is the topology: one file a stage, each a goka group.
+//
+//	source topics ─▶ ingest ─▶ analytics-events ─▶ assemble ─▶ analytics-<table>-partials ─▶ table ─▶ analytics-<table>-table
+//	                   ├─▶ analytics-dlq               └─▶ analytics-late                     └─▶ analytics-<table>-windows
+//	                   ├─▶ analytics-late
+//	                   └─▶ analytics-progress
+//
+// Nothing is emitted per event. Between two commits a stage gathers; when its
+// transport flushes, what was gathered leaves as a few records, in the same
+// transaction as the offsets of what was read. A stage's memory is therefore void
+// when a transaction aborts: its tasks are closed and built again from what is
+// durable.
+//
+// The package decides what is counted, where and when; it neither connects to
+// Kafka nor reads clocks but those it is given. The transport satisfies Output
+// and Rows, and calls the methods of tasks from one goroutine at a time.
+package processors
+
+import (
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"ragstreams/codecs"
+	"ragstreams/tables"
+)
+
+// Output sends records in the open transaction. A partition of -1 lets the key
+// choose. The slices are kept until the commit.
+type Output interface {
+	Send(topic string, partition int32, key, value []byte, headers ...codecs.Header)
+}
+
+// Rows reads and writes the rows of one table partition.
+type Rows interface {
+	Set(key string, value []byte)
+	Delete(key string)
+	All(visit func(key string, value []byte) bool)
+}
+
+// Names are the names of own topics and groups. They are state: another prefix
+// is another deployment.
+type Names struct{ Prefix string }
+
+// DefaultPrefix begins the names of all own topics and groups.
+const DefaultPrefix = "analytics-"
+
+// Events is the repartition topic between ingest and assemble.
+func (n Names) Events() string { return n.Prefix + "events" }
+
+// Progress is the compacted topic of what ingest reports of source partitions.
+func (n Names) Progress() string { return n.Prefix + "progress" }
+
+// DLQ is the topic of poison records, bytes unchanged.
+func (n Names) DLQ() string { return n.Prefix + "dlq" }
+
+// Late is the topic of late records.
+func (n Names) Late() string { return n.Prefix + "late" }
+
+// Partials is the repartition topic between assemble and a table.
+func (n Names) Partials(table string) string { return n.Prefix + table + "-partials" }
+
+// Windows is the topic of a table's closed windows.
+func (n Names) Windows(table string) string { return n.Prefix + table + "-windows" }
+
+// Table is the changelog of a table; goka derives it from the group's name.
+func (n Names) Table(table string) string { return n.TableGroup(table) + "-table" }
+
+// IngestGroup is the consumer group that reads one source topic.
+func (n Names) IngestGroup(source string) string { return n.Prefix + "ingest-" + source }
+
+// AssembleGroup is the consumer group that reads Events.
+func (n Names) AssembleGroup() string { return n.Prefix + "assemble" }
+
+// TableGroup is the consumer group that owns a table.
+func (n Names) TableGroup(table string) string { return n.Prefix + table }
+
+// TableNames are the tables, each a stage of its own.
+var TableNames = []string{tables.TrafficTable.Name, tables.LatencyTable.Name, tables.ErrorsTable.Name, tables.RecordsTable.Name}
+
+// Clock tells the time. Wall is what timestamps are compared with; Mono never
+// jumps and measures silence.
+type Clock struct {
+	Wall func() time.Time
+	Mono func() time.Duration
+}
+
+// SystemClock is the clock of this machine.
+func SystemClock() Clock {
+	start := time.Now()
+	return Clock{Wall: time.Now, Mono: func() time.Duration { return time.Since(start) }}
+}
+
+// maxRecord is the size at which a packed record is sent before its commit, so
+// that records stay well below the broker's limit of 1 MiB.
+const maxRecord = 400 << 10
+
+// NoPane is the pane of partials that belong to no window: they go straight into
+// the running total.
+const NoPane int64 = -1
+
+// Outcomes of a source record, as in analytics_records_total. Each record ends
+// with exactly one of them; outcomeIn counts what came in.
+const (
+	OutcomeIn        = "in"
+	OutcomeCounted   = "counted"
+	OutcomeDuplicate = "duplicate"
+	OutcomeLate      = "late"
+	OutcomePoison    = "poison"
+)
+
+// Reasons of late records: before which time they came too late.
+const (
+	lateStreamTime = "stream_time" // of their source partition
+	lateWatermark  = "watermark"   // of all sources
+)
+
+// counts gathers what happened to records until the next flush.
+type counts map[count]int64
+
+type count struct{ topic, outcome, reason string }
+
+// partials packs counts for the records table, one batch a partition.
+func (c counts) partials(partitions int32, h tables.BatchHeader) map[int32]*tables.BatchWriter {
+	out := map[int32]*tables.BatchWriter{}
+	for k, n := range c {
+		key := string(tables.AppendKey(nil, []byte(k.topic), []byte(k.outcome), []byte(k.reason)))
+		p := partitionOf(key, partitions)
+		if out[p] == nil {
+			out[p] = new(tables.BatchWriter)
+			out[p].Reset(h)
+		}
+		out[p].Add(key, NoPane, &tables.Records{Count: n})
+	}
+	return out
+}
+
+// headers build the record headers of a dead letter or late record.
+func originHeaders(topic string, partition int32, offset, timestamp int64, more ...codecs.Header) []codecs.Header {
+	h := []codecs.Header{
+		{Key: "source_topic", Value: []byte(topic)},
+		{Key: "source_partition", Value: strconv.AppendInt(nil, int64(partition), 10)},
+		{Key: "source_offset", Value: strconv.AppendInt(nil, offset, 10)},
+		{Key: "source_timestamp_ms", Value: strconv.AppendInt(nil, timestamp, 10)},
+	}
+	return append(h, more...)
+}
+
+// partitionOf returns the partition of a table where a key's row lives: goka's
+// hash, so that goka's own look-ups find it.
+func partitionOf(key string, n int32) int32 {
+	h := fnv.New32a()
+	h.Write([]byte(key))
+	v := int32(h.Sum32())
+	if v < 0 {
+		v = -v
+	}
+	return max(v, 0) % n // the one number without a positive twin goes to 0
+}

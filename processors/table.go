@@ -1,0 +1,287 @@
+package processors
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"ragstreams/codecs"
+	"ragstreams/tables"
+	"ragstreams/window"
+
+	"github.com/lovoo/goka"
+)
+
+// TableConfig describes the stage of one table.
+type TableConfig struct {
+	Names      Names
+	Table      string
+	Partitions int32 // of every table
+	Assemblers int32 // partitions of the events topic, which all must report
+	Panes      window.Panes
+	// MaxSeries bounds the series of the table, MaxPerTenant those of one tenant
+	// (the first dimension); every partition enforces its share. 0: no limit.
+	MaxSeries    int
+	MaxPerTenant int
+	// Forget removes a series that has been silent this long, in milliseconds of
+	// event time, with its running totals. 0: never.
+	Forget int64
+}
+
+// Table merges partials into the rows of one table, closes panes as the
+// watermark passes them, and sends closed panes to the windows topic.
+type Table[M any, P tables.Measure[M]] struct {
+	cfg   TableConfig
+	out   Output
+	mu    sync.Mutex
+	tasks map[int32]*TableTask[M, P]
+}
+
+// NewTable returns the stage for one session, whose output is out.
+func NewTable[M any, P tables.Measure[M]](cfg TableConfig, out Output) *Table[M, P] {
+	return &Table[M, P]{cfg: cfg, out: out, tasks: map[int32]*TableTask[M, P]{}}
+}
+
+// Graph returns the goka group.
+func (t *Table[M, P]) Graph() *goka.GroupGraph {
+	raw := codecs.Bundle{}
+	n := t.cfg.Names
+	return goka.DefineGroup(goka.Group(n.TableGroup(t.cfg.Table)),
+		goka.Input(goka.Stream(n.Partials(t.cfg.Table)), raw, func(ctx goka.Context, msg any) {
+			if batch, ok := msg.([]byte); ok {
+				t.task(ctx.Partition()).Process(ctx.Offset(), batch)
+			}
+		}),
+		goka.Output(goka.Stream(n.Windows(t.cfg.Table)), raw),
+		goka.Persist(raw),
+	)
+}
+
+func (t *Table[M, P]) task(partition int32) *TableTask[M, P] {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	task := t.tasks[partition]
+	if task == nil {
+		panic(fmt.Sprintf("BUG: record of %s/%d without a task", t.cfg.Names.Partials(t.cfg.Table), partition))
+	}
+	return task
+}
+
+// Assign starts work on a partition whose rows were restored.
+func (t *Table[M, P]) Assign(partition int32, rows Rows) (*TableTask[M, P], error) {
+	task := &TableTask[M, P]{
+		stage: t, partition: partition, store: rows,
+		rows: map[string]*tableRow[M, P]{}, perTenant: map[string]int{},
+	}
+	var err error
+	rows.All(func(key string, value []byte) bool {
+		err = task.load(key, value)
+		return err == nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("table %s, partition %d: %w", t.cfg.Table, partition, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tasks[partition] = task
+	return task, nil
+}
+
+// TableTask is the work on one partition of a table. It owns the rows between
+// two commits; what others see is in the store, published with the commit.
+type TableTask[M any, P tables.Measure[M]] struct {
+	stage     *Table[M, P]
+	partition int32
+	store     Rows
+
+	rows      map[string]*tableRow[M, P]
+	perTenant map[string]int
+	dirty     []*tableRow[M, P]
+	deleted   []string
+	progress  tables.Progress
+	moved     bool // progress has news for the store
+	windows   tables.BatchWriter
+}
+
+type tableRow[M any, P tables.Measure[M]] struct {
+	key   string
+	row   tables.Row[M, P]
+	dirty bool
+}
+
+func (t *TableTask[M, P]) load(key string, value []byte) error {
+	if key == tables.ProgressKey {
+		return t.progress.Decode(value)
+	}
+	r := &tableRow[M, P]{key: key}
+	if err := r.row.Decode(value); err != nil {
+		return fmt.Errorf("row %q: %w", key, err)
+	}
+	t.insert(r)
+	return nil
+}
+
+func (t *TableTask[M, P]) insert(r *tableRow[M, P]) {
+	t.rows[r.key] = r
+	if tables.IsSeries(r.key) {
+		t.perTenant[tenantOf(r.key)]++
+	}
+}
+
+func tenantOf(key string) string {
+	dims, err := tables.SplitKey(key)
+	if err != nil || len(dims) == 0 {
+		panic(fmt.Sprintf("BUG: series key %q: %v", key, err))
+	}
+	return dims[0]
+}
+
+// Process merges one batch, then takes in its watermark: it holds for what was
+// sent before it.
+func (t *TableTask[M, P]) Process(offset int64, batch []byte) {
+	in, err := tables.NewBatchReader(batch)
+	for err == nil && in.Next() {
+		var m M
+		if err = tables.DecodeBody(in.Body, P(&m)); err == nil {
+			t.add(in.Key, in.Pane, &m)
+		}
+	}
+	if err == nil {
+		err = in.Err()
+	}
+	if err != nil {
+		panic(fmt.Sprintf("BUG: %s/%d at %d: %v", t.stage.cfg.Names.Partials(t.stage.cfg.Table), t.partition, offset, err))
+	}
+	if h := in.Header; h.HasWatermark && t.progress.Observe(h.Assemble, h.Watermark) {
+		t.moved = true
+		t.close()
+	}
+}
+
+func (t *TableTask[M, P]) add(key []byte, pane int64, m *M) {
+	r := t.rows[string(key)]
+	if r == nil {
+		r = t.newRow(string(key))
+	}
+	t.touch(r)
+	if pane == NoPane {
+		P(&r.row.Total).Merge(m)
+		return
+	}
+	if pane <= t.progress.ClosedThrough {
+		panic(fmt.Sprintf("BUG: table %s: a partial for the pane at %d, closed through %d", t.stage.cfg.Table, pane, t.progress.ClosedThrough))
+	}
+	r.row.Add(pane, m)
+}
+
+// newRow makes the row of a new series, or returns the overflow row where a limit
+// is reached. Readers sum the overflow rows of all partitions.
+func (t *TableTask[M, P]) newRow(key string) *tableRow[M, P] {
+	c := &t.stage.cfg
+	n := int(c.Partitions)
+	if c.MaxSeries > 0 && len(t.rows) >= max(1, c.MaxSeries/n) ||
+		c.MaxPerTenant > 0 && t.perTenant[tenantOf(key)] >= max(1, c.MaxPerTenant/n) {
+		key = tables.OverflowKey
+		if r := t.rows[key]; r != nil {
+			return r
+		}
+	}
+	r := &tableRow[M, P]{key: key}
+	t.insert(r)
+	return r
+}
+
+func (t *TableTask[M, P]) touch(r *tableRow[M, P]) {
+	if !r.dirty {
+		r.dirty = true
+		t.dirty = append(t.dirty, r)
+	}
+}
+
+// close closes what the watermark has passed.
+func (t *TableTask[M, P]) close() {
+	c := &t.stage.cfg
+	mark, ok := t.progress.Watermark(int(c.Assemblers))
+	if !ok || !t.progress.Close(c.Panes.ClosedThrough(mark)) {
+		return
+	}
+	through := t.progress.ClosedThrough
+	t.windows.Reset(tables.BatchHeader{Assemble: t.partition, Watermark: mark, HasWatermark: true})
+	for key, r := range t.rows {
+		if len(r.row.Open) > 0 && r.row.Open[0].Start <= through {
+			t.touch(r)
+			r.row.Close(through, func(p tables.Pane[M]) {
+				t.windows.Add(key, p.Start, P(&p.M))
+				if len(t.windows.Bytes()) > maxRecord {
+					t.sendWindows()
+				}
+			})
+		}
+		if c.Forget > 0 && key != tables.OverflowKey && len(r.row.Open) == 0 && r.row.LastPane+c.Forget <= mark {
+			t.forget(r)
+		}
+	}
+	if t.windows.Len() > 0 {
+		t.sendWindows()
+	}
+}
+
+func (t *TableTask[M, P]) sendWindows() {
+	c := &t.stage.cfg
+	t.stage.out.Send(c.Names.Windows(c.Table), t.partition, nil, bytes.Clone(t.windows.Bytes()),
+		codecs.Header{Key: "pane_ms", Value: strconv.AppendInt(nil, c.Panes.Size, 10)})
+	t.windows.Reset(tables.BatchHeader{Assemble: t.partition})
+}
+
+func (t *TableTask[M, P]) forget(r *tableRow[M, P]) {
+	delete(t.rows, r.key)
+	r.dirty = true // and not in rows: Flush deletes it
+	t.deleted = append(t.deleted, r.key)
+	tenant := tenantOf(r.key)
+	if t.perTenant[tenant]--; t.perTenant[tenant] == 0 {
+		delete(t.perTenant, tenant)
+	}
+}
+
+// Flush writes every row that changed, once, and the progress row.
+func (t *TableTask[M, P]) Flush(bool) (string, error) {
+	for _, key := range t.deleted {
+		if t.rows[key] == nil {
+			t.store.Delete(key)
+		}
+	}
+	t.deleted = t.deleted[:0]
+	for _, r := range t.dirty {
+		r.dirty = false
+		if t.rows[r.key] == r {
+			t.store.Set(r.key, r.row.Append(nil))
+		}
+	}
+	clear(t.dirty)
+	t.dirty = t.dirty[:0]
+	if t.moved {
+		t.moved = false
+		t.store.Set(tables.ProgressKey, t.progress.Append(nil))
+	}
+	return "", nil
+}
+
+// Paused implements the transport's task: a table never waits.
+func (t *TableTask[M, P]) Paused() bool { return false }
+
+// Close implements the transport's task.
+func (t *TableTask[M, P]) Close() {
+	t.stage.mu.Lock()
+	defer t.stage.mu.Unlock()
+	if t.stage.tasks[t.partition] == t {
+		delete(t.stage.tasks, t.partition)
+	}
+}
+
+// Visit calls visit for every row as it stands, uncommitted changes included.
+func (t *TableTask[M, P]) Visit(visit func(key string, row *tables.Row[M, P])) {
+	for key, r := range t.rows {
+		visit(key, &r.row)
+	}
+}
