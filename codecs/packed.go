@@ -273,14 +273,13 @@ func (p *Packed) Next(e *PackedEvent) bool {
 	p.left--
 	in := &p.in
 	flags := in.byte()
-	e.Dims = int(in.uvarint())
+	*e = PackedEvent{Dims: int(in.uvarint())}
 	e.Offset = p.baseOffset + int64(in.uvarint())
 	e.Time = p.baseTime + in.varint()
 	if e.HasID = flags&flagID != 0; e.HasID {
 		copy(e.ID[:], in.bytes(16))
 	}
 	e.HasDuration, e.HasTTFT = flags&flagDuration != 0, flags&flagTTFT != 0
-	e.Duration, e.TTFT, e.TraceID, e.Group, e.Session = 0, 0, nil, 0, 0
 	if e.HasDuration {
 		e.Duration = int64(in.uvarint())
 	}

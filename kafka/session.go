@@ -190,7 +190,7 @@ func (s *Session) Consume(ctx context.Context, _ []string, handler sarama.Consum
 		case err == nil, errors.Is(err, errReassigned), errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		case errors.Is(err, errAborted) && !s.assigned.current(version):
 		case errors.Is(err, errAborted):
-			s.cfg.log().Warn("transaction aborted, starting again from the last commit", "group", s.cfg.Group)
+			s.cfg.log().Info("transaction aborted, starting again from the last commit", "group", s.cfg.Group)
 		case errors.Is(err, kerr.FencedInstanceID):
 			return fmt.Errorf("group %s, instance %s: %w: %w", s.cfg.Group, s.cfg.Instance, errFenced, err)
 		default:

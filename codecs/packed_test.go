@@ -1,0 +1,152 @@
+package codecs_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"ragstreams/codecs"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestBundleKeepsNilAndEmptyApart(t *testing.T) {
+	want := []codecs.Record{
+		{Offset: 7, Timestamp: -5, Key: nil, Value: []byte("v")},
+		{Offset: 9, Timestamp: 1 << 41, Key: []byte{}, Value: nil},
+		{Offset: 10, Key: []byte("k"), Value: []byte{}, Headers: []codecs.Header{{Key: "a", Value: nil}, {Key: "", Value: []byte{}}}},
+	}
+	var bundle []byte
+	for _, r := range want {
+		bundle = codecs.AppendRecord(bundle, r.Offset, r.Timestamp, r.Key, r.Value, r.Headers)
+	}
+	var r codecs.Record
+	for i, w := range want {
+		bundle = codecs.NextRecord(bundle, &r)
+		if (r.Key == nil) != (w.Key == nil) || (r.Value == nil) != (w.Value == nil) {
+			t.Errorf("record %d: nil and empty are mixed up: %+v", i, r)
+		}
+		if len(r.Headers) == 0 {
+			r.Headers = nil
+		}
+		if d := cmp.Diff(w, r); d != "" {
+			t.Errorf("record %d: %s", i, d)
+		}
+	}
+	if len(bundle) != 0 {
+		t.Errorf("%d bytes are left", len(bundle))
+	}
+}
+
+// randomEvent makes an event of a record with the given dimensions and groups.
+func randomEvent(rng *rand.Rand, offset int64, dims, groups int) codecs.PackedEvent {
+	e := codecs.PackedEvent{Dims: rng.IntN(dims), Offset: offset, Time: rng.Int64N(1<<42) - 1<<40}
+	flip := func() bool { return rng.IntN(2) == 0 }
+	if e.HasID = flip(); e.HasID {
+		for i := range e.ID {
+			e.ID[i] = byte(rng.Uint32())
+		}
+	}
+	if e.HasDuration = flip(); e.HasDuration {
+		e.Duration = rng.Int64N(1 << 50)
+	}
+	if e.HasTTFT = flip(); e.HasTTFT {
+		e.TTFT = rng.Int64N(1 << 40)
+	}
+	if flip() {
+		e.TraceID = []byte("trace")
+	}
+	if e.Error = flip(); e.Error {
+		e.Group = rng.IntN(groups)
+		if flip() {
+			e.Session = rng.Uint64() | 1
+		}
+	}
+	return e
+}
+
+func TestPackedEventsComeBack(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var w codecs.PackedWriter
+	var p codecs.Packed
+	for range 200 {
+		w.Reset("rag-traces", 3)
+		w.AddDims([]byte("acme"), nil, []byte("generate"), []byte("llm_call_completed"), []byte("gpt"))
+		w.AddDims(nil, nil, nil, []byte("x"), nil)
+		w.AddGroup(42, []byte("TimeoutError"), []byte("after <num>s"))
+		var want []codecs.PackedEvent
+		offset := rng.Int64N(1 << 40)
+		for range rng.IntN(20) {
+			offset += 1 + rng.Int64N(3)
+			e := randomEvent(rng, offset, 2, 1)
+			w.Add(&e)
+			want = append(want, e)
+		}
+		report := &codecs.Report{StreamTime: rng.Int64(), NewestTime: rng.Int64(), HasTime: true, State: 2}
+		if rng.IntN(3) == 0 {
+			report = nil
+		}
+		if err := p.Open(w.Append(nil, report)); err != nil {
+			t.Fatal(err)
+		}
+		if p.Topic != "rag-traces" || p.Partition != 3 || p.HasReport != (report != nil) || report != nil && p.Report != *report {
+			t.Fatalf("head = %+v, want report %+v", p, report)
+		}
+		if d := codecs.SplitDims(p.Dims[0]); d != (codecs.Dims{Tenant: "acme", Stage: "generate", EventType: "llm_call_completed", Model: "gpt"}) {
+			t.Fatalf("dims = %+v", d)
+		}
+		if p.Groups[0] != (codecs.ErrorGroup{Fingerprint: 42, Type: "TimeoutError", Template: "after <num>s"}) {
+			t.Fatalf("group = %+v", p.Groups[0])
+		}
+		var e codecs.PackedEvent
+		for i := range want {
+			if !p.Next(&e) {
+				t.Fatalf("event %d of %d is missing: %v", i, len(want), p.Err())
+			}
+			if d := cmp.Diff(want[i], e); d != "" {
+				t.Fatalf("event %d: %s", i, d)
+			}
+		}
+		if p.Next(&e) || p.Err() != nil {
+			t.Fatalf("more than was added, or %v", p.Err())
+		}
+	}
+}
+
+func TestPackedOfAnotherVersion(t *testing.T) {
+	var p codecs.Packed
+	if err := p.Open([]byte{99, 0}); err == nil || !strings.Contains(err.Error(), "version 99") {
+		t.Errorf("error = %v, want one that names the version", err)
+	}
+}
+
+// FuzzPacked checks that no bytes make the reader panic or read for ever.
+func FuzzPacked(f *testing.F) {
+	var w codecs.PackedWriter
+	w.Reset("t", 0)
+	w.AddDims([]byte("a"), nil, nil, []byte("x"), nil)
+	w.AddGroup(1, nil, []byte("m"))
+	w.Add(&codecs.PackedEvent{HasID: true, Error: true, Session: 1, TraceID: []byte("t"), HasDuration: true, Duration: 5})
+	f.Add(w.Append(nil, &codecs.Report{HasTime: true, StreamTime: 5, NewestTime: 6}))
+	f.Add([]byte{1})
+	f.Add(bytes.Repeat([]byte{0xff}, 40))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var p codecs.Packed
+		if p.Open(data) != nil {
+			return
+		}
+		for _, d := range p.Dims {
+			codecs.SplitDims(d)
+		}
+		n := 0
+		for e := (codecs.PackedEvent{}); p.Next(&e); n++ {
+			if e.Dims >= len(p.Dims) || e.Error && e.Group >= len(p.Groups) {
+				t.Fatalf("event points outside of its record: %+v", e)
+			}
+		}
+		if n > len(data) {
+			t.Fatalf("%d events in %d bytes", n, len(data))
+		}
+	})
+}
