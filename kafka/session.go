@@ -191,7 +191,7 @@ func (s *Session) Consume(ctx context.Context, _ []string, handler sarama.Consum
 		case errors.Is(err, errAborted) && !s.assigned.current(version):
 		case errors.Is(err, errAborted):
 			s.cfg.log().Info("transaction aborted, starting again from the last commit", "group", s.cfg.Group)
-		case errors.Is(err, kerr.FencedInstanceID):
+		case errors.Is(err, kerr.FencedInstanceID), (errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)) && s.tookOver(ctx):
 			return fmt.Errorf("group %s, instance %s: %w: %w", s.cfg.Group, s.cfg.Instance, errFenced, err)
 		default:
 			return fmt.Errorf("group %s: %w", s.cfg.Group, err)
@@ -199,6 +199,28 @@ func (s *Session) Consume(ctx context.Context, _ []string, handler sarama.Consum
 	}
 	return nil
 }
+
+// tookOver tells, after this session's producer was fenced, by whom: by another
+// process with its name, which also joins the group under it, so that our next
+// heartbeats are refused; or by the coordinator, which ended a transaction that
+// took too long. Only in the first case must this session not come back: the two
+// would fence each other for ever.
+func (s *Session) tookOver(ctx context.Context) bool {
+	deadline := time.Now().Add(3 * s.heartbeat())
+	for time.Now().Before(deadline) && ctx.Err() == nil {
+		wait, cancel := s.assigned.poller(ctx, time.Until(deadline))
+		_, _, _, _, err := s.assigned.snapshot()
+		if err != nil {
+			cancel()
+			return errors.Is(err, kerr.FencedInstanceID)
+		}
+		<-wait.Done()
+		cancel()
+	}
+	return false
+}
+
+func (s *Session) heartbeat() time.Duration { return s.cfg.SessionTimeout / 10 }
 
 func (s *Session) open() (*kgo.GroupTransactSession, error) {
 	opts, err := s.cfg.options()
@@ -213,7 +235,7 @@ func (s *Session) open() (*kgo.GroupTransactSession, error) {
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(s.cfg.SessionTimeout),
 		kgo.SessionTimeout(s.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(s.cfg.SessionTimeout/10),
+		kgo.HeartbeatInterval(s.heartbeat()),
 		kgo.RebalanceTimeout(3*s.cfg.SessionTimeout),
 		kgo.RequireStableFetchOffsets(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

@@ -254,3 +254,82 @@ func TestSessionsShareThePartitions(t *testing.T) {
 	}
 	eventually(t, c, table, truth)
 }
+
+// Two processes with one name: the newer takes over, the older ends with a reason.
+func TestSecondProcessWithTheSameNameTakesOver(t *testing.T) {
+	c := broker(t)
+	in, group, table := setUpCounter(t, c, 2)
+	older := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { older <- runCounter(ctx, c, in, group, table, "a", nil) }()
+	truth := produce(t, c, in, 500, 10)
+	eventually(t, c, table, truth)
+	background(t, func(ctx context.Context) error { return runCounter(ctx, c, in, group, table, "a", nil) })
+	select {
+	case err := <-older:
+		if !IsFatal(err) || !strings.Contains(err.Error(), "same instance name") {
+			t.Errorf("the older ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the older process does not end")
+	}
+	for k, n := range produce(t, c, in, 500, 10) {
+		truth[k] += n
+	}
+	eventually(t, c, table, truth)
+}
+
+// A record that its callback cannot process must not be lost: the processor ends
+// with the reason, nothing is committed, and the next one gets it again.
+func TestFailingCallbackCommitsNothing(t *testing.T) {
+	c := broker(t)
+	in, group, table := setUpCounter(t, c, 1)
+	truth := produce(t, c, in, 100, 5)
+	fail := errors.New("cannot flush")
+	err := runCounter(t.Context(), c, in, group, table, "a", func(cfg *SessionConfig) {
+		build := cfg.NewTask
+		cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+			task, err := build(ctx, a)
+			return failingTask{task, fail}, err
+		}
+	})
+	if err == nil || !strings.Contains(err.Error(), fail.Error()) {
+		t.Errorf("error = %v, want %v", err, fail)
+	}
+	if got := readTable(t, c, table); len(got) != 0 {
+		t.Errorf("table = %v, want nothing", got)
+	}
+	background(t, func(ctx context.Context) error { return runCounter(ctx, c, in, group, table, "a", nil) })
+	eventually(t, c, table, truth)
+}
+
+// failingTask fails when there is something to flush.
+type failingTask struct {
+	Task
+	err error
+}
+
+func (f failingTask) Flush(atEnd bool) (string, error) {
+	if len(f.Task.(*countTask).dirty) > 0 {
+		f.Task.Flush(atEnd)
+		return "", f.err
+	}
+	return f.Task.Flush(atEnd)
+}
+
+func TestStartLatest(t *testing.T) {
+	c := broker(t)
+	in, group, table := setUpCounter(t, c, 2)
+	produce(t, c, in, 100, 5)
+	joined := make(chan struct{})
+	var once sync.Once
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
+			cfg.Start = Start{Latest: true}
+			cfg.OnReady = func() { once.Do(func() { close(joined) }) }
+		})
+	})
+	<-joined
+	eventually(t, c, table, produce(t, c, in, 50, 5))
+}
