@@ -6,12 +6,19 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
 	"time"
 
 	"ragstreams/kafka"
+	"ragstreams/metrics"
 	"ragstreams/processors"
-	"ragstreams/window"
+	"ragstreams/queries"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -22,59 +29,95 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	o.Kafka.Logger = o.Logger
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	group, ctx := errgroup.WithContext(ctx)
 	r := &run{o: &o, group: group, ctx: ctx, status: newStatus()}
-	group.Go(r.start)
+	observer := metrics.NewObserver(registry, o.Version)
+	r.sources = &sources{config: o.Kafka, topics: o.Sources, interval: o.MetadataInterval, log: o.Logger}
+	r.stages = &stages{
+		o: &o, progress: processors.NewProgress(o.panes(), o.Clock), sources: r.sources, status: r.status,
+		sessions: map[string]map[int]*kafka.Session{}, observe: observer.Committed, eventAge: observer.EventAge,
+	}
+	readers := newReaders(r.stages, registry)
+	r.status.set("kafka", "not reached yet")
+	if o.HTTPListen != "" {
+		l, err := listen(o.HTTPListen)
+		if err != nil {
+			return err
+		}
+		if o.OnListen != nil {
+			o.OnListen(l.Addr().String())
+		}
+		group.Go(func() error { return serve(ctx, l, handler(r, readers.tables, registry)) })
+	}
+	group.Go(func() error { return r.start(readers.members) })
 	return group.Wait()
+}
+
+// handler serves console, tables, health and metrics.
+func handler(r *run, tables []queries.Table, registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, Registry: registry, ErrorLog: slog.NewLogLogger(r.o.Logger.Handler(), slog.LevelError),
+	}))
+	mux.Handle("/", queries.Handler(queries.Options{
+		Tables: tables, Now: r.o.Clock.Wall, Missing: r.status.missing,
+		Notes: func() []string {
+			var notes []string
+			for _, topic := range r.sources.missing() {
+				notes = append(notes, "source topic "+topic+" does not exist; it is read as soon as it appears")
+			}
+			return notes
+		},
+	}))
+	return mux
 }
 
 // run is one running program.
 type run struct {
-	o      *Options
-	group  *errgroup.Group
-	ctx    context.Context
-	status *status
+	o       *Options
+	group   *errgroup.Group
+	ctx     context.Context
+	status  *status
+	sources *sources
+	stages  *stages
 }
 
-func (r *run) start() error {
-	o := r.o
+// start starts every part, each under a supervisor, once Kafka is there.
+func (r *run) start(readers []member) error {
 	if err := r.makeTopics(); err != nil || r.ctx.Err() != nil {
 		return err
 	}
-	progress := processors.NewProgress(o.panes(), o.Clock)
-	src := &sources{config: o.Kafka, topics: o.Sources, interval: o.MetadataInterval, log: o.Logger}
-	st := &stages{
-		o: o, progress: progress, sources: src, status: r.status, sessions: map[string]map[int]*kafka.Session{},
-		observe: func(string, time.Duration, bool) {},
-	}
-	src.changed = func(all []window.Partition) { progress.Expect(all) }
-	src.appear = func(topic string) {
-		for _, m := range st.ingest(topic, src.count(topic)) {
+	progress := r.stages.progress
+	r.sources.changed = progress.Expect
+	r.sources.appear = func(topic string) {
+		for _, m := range r.stages.ingest(topic, r.sources.count(topic)) {
 			r.supervise(m)
 		}
 	}
 	r.supervise(member{"progress", func(ctx context.Context) error {
 		return kafka.Follower{
-			Config: o.Kafka, Topics: []string{o.names().Progress()},
+			Config: r.o.Kafka, Topics: []string{r.o.names().Progress()},
 			Visit: func(m kafka.Message) {
 				if err := progress.Record(m.Key, m.Value); err != nil {
-					o.Logger.Error("progress record is not understood", "error", err)
+					r.o.Logger.Error("progress record is not understood", "error", err)
 				}
 			},
 			CaughtUp: func() { r.status.clear("progress") },
 		}.Run(ctx)
 	}})
-	for _, m := range append(st.assemble(), st.tables()...) {
+	for _, m := range slices.Concat(r.stages.assemble(), r.stages.tables(), readers) {
 		r.supervise(m)
 	}
-	if err := src.refresh(r.ctx); err != nil {
+	if err := r.sources.refresh(r.ctx); err != nil {
 		return err
 	}
-	for _, topic := range src.missing() {
-		o.Logger.Warn("source topic does not exist yet", "topic", topic, "hint", "it is read as soon as it appears; set kafka.create_topics to make it")
+	for _, topic := range r.sources.missing() {
+		r.o.Logger.Warn("source topic does not exist yet", "topic", topic, "hint", "it is read as soon as it appears; set kafka.create_topics to make it")
 	}
-	r.group.Go(func() error { return src.Run(r.ctx) })
-	r.supervise(member{"purge", func(ctx context.Context) error { return purge(ctx, st) }})
+	r.group.Go(func() error { return r.sources.Run(r.ctx) })
+	r.supervise(member{"purge", func(ctx context.Context) error { return purge(ctx, r.stages) }})
 	return nil
 }
 

@@ -22,6 +22,7 @@ type stages struct {
 	sources  *sources
 	status   *status
 	observe  func(group string, took time.Duration, committed bool)
+	eventAge func(age time.Duration)
 
 	mu       sync.Mutex
 	sessions map[string]map[int]*kafka.Session // by group and number
@@ -120,7 +121,7 @@ func (s *stages) assemble() []member {
 			return s.runSession(ctx, group, topic, "", i, false, func(out processors.Output) stage {
 				g := processors.NewAssemble(processors.AssembleConfig{
 					Names: n, TablePartitions: s.o.Partitions, Panes: s.o.panes(), Clock: s.o.Clock,
-					Expected: s.sources.expected,
+					Expected: s.sources.expected, EventAge: s.eventAge,
 					Read: func(ctx context.Context, partition int32, from, to int64, visit func(int64, []byte) error) error {
 						return kafka.Read(ctx, s.o.Kafka, topic, partition, from, to, func(m kafka.Message) error { return visit(m.Offset, m.Value) })
 					},
@@ -138,7 +139,7 @@ func (s *stages) assemble() []member {
 func tableMember[M any, P tables.Measure[M]](s *stages, table string, windowed bool) member {
 	n := s.o.names()
 	group, topic := n.TableGroup(table), n.Partials(table)
-	return member{group, func(ctx context.Context) error {
+	return member{group + "-0", func(ctx context.Context) error {
 		return s.runSession(ctx, group, topic, n.Table(table), 0, false, func(out processors.Output) stage {
 			cfg := processors.TableConfig{
 				Names: n, Table: table, Partitions: s.o.Partitions, Assemblers: s.o.Partitions, Panes: s.o.panes(),

@@ -139,3 +139,6 @@ func (l gokaLogger) Printf(format string, v ...any) {
 		l.log.Debug("goka", "message", strings.TrimSpace(fmt.Sprintf(format, v...)))
 	}
 }
+
+// GokaLogger returns what goka's options take; see gokaLogger.
+func GokaLogger(log *slog.Logger) goka.Logger { return gokaLogger{log} }

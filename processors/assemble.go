@@ -1,7 +1,6 @@
 package processors
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,6 +25,9 @@ type AssembleConfig struct {
 	// Read reads committed records of the events topic again.
 	Read  func(ctx context.Context, partition int32, from, to int64, visit func(offset int64, value []byte) error) error
 	Clock Clock
+	// EventAge is told, at every flush with events, how far the newest of them is
+	// behind the clock.
+	EventAge func(age time.Duration)
 }
 
 // watermarkInterval is how often a watermark that moved is sent to the tables
@@ -93,7 +95,7 @@ func (a *Assemble) Assign(ctx context.Context, partition int32, offset int64, me
 		stage: a, partition: partition, next: offset,
 		watermark: window.NewWatermark(a.cfg.Panes, watermark),
 		seen:      newSeen(a.cfg.Panes),
-		sentClose: window.None, sentMark: window.None,
+		newest:    window.None, sentClose: window.None, sentMark: window.None,
 		series: map[string]*series{}, errors: map[errorCell]*tables.Errors{}, counts: counts{},
 	}
 	err := a.cfg.Read(ctx, partition, horizon, offset, func(at int64, value []byte) error {
@@ -123,6 +125,7 @@ type AssembleTask struct {
 	errors map[errorCell]*tables.Errors
 	counts counts
 
+	newest    int64 // event time since the last flush; window.None when nothing came
 	sentMark  int64 // watermark last sent to the tables
 	sentClose int64 // pane it closed
 	sentAt    time.Duration
@@ -134,12 +137,6 @@ type series struct {
 	traffic target
 	latency target
 	cells   []cell
-}
-
-// target is a series of one table and the partition of its row.
-type target struct {
-	key       string
-	partition int32
 }
 
 // cell is what was gathered for one pane since the last flush.
@@ -198,6 +195,7 @@ func (t *AssembleTask) Process(offset int64, value []byte) {
 			continue
 		}
 		counted++
+		t.newest = max(t.newest, e.Time)
 		t.seen.add(start, offset, e)
 		s := resolved[e.Dims]
 		if s == nil {
@@ -244,15 +242,6 @@ func (t *AssembleTask) seriesOf(raw []byte) *series {
 	}
 	t.series[string(raw)] = s
 	return s
-}
-
-func targetOf(partitions int32, dims ...string) target {
-	raw := make([][]byte, len(dims))
-	for i, d := range dims {
-		raw[i] = []byte(d)
-	}
-	key := string(tables.AppendKey(nil, raw...))
-	return target{key, partitionOf(key, partitions)}
 }
 
 func (t *AssembleTask) count(s *series, start int64, e *codecs.PackedEvent) {
@@ -331,6 +320,10 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 	t.advance()
 	c := &t.stage.cfg
 	mark, now := t.watermark.Value(), c.Clock.Mono()
+	if t.newest != window.None && c.EventAge != nil {
+		c.EventAge(c.Clock.Wall().Sub(time.UnixMilli(t.newest)))
+	}
+	t.newest = window.None
 	header := tables.BatchHeader{Assemble: t.partition}
 	closed := c.Panes.ClosedThrough(mark)
 	if mark != window.None && (closed != t.sentClose || mark != t.sentMark && now-t.sentAt >= watermarkInterval) {
@@ -362,9 +355,11 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 	clear(t.errors)
 	errors.flush(header)
 
-	for p, batch := range t.counts.partials(c.TablePartitions, tables.BatchHeader{Assemble: t.partition}) {
-		t.stage.out.Send(c.Names.Partials(tables.RecordsTable.Name), p, nil, bytes.Clone(batch.Bytes()))
+	records := t.batches(tables.RecordsTable.Name)
+	for k, n := range t.counts {
+		records.add(k.target(c.TablePartitions), NoPane, &tables.Records{Count: n})
 	}
+	records.flush(header)
 	clear(t.counts)
 	if len(t.series) > maxInterned {
 		clear(t.series)
@@ -384,53 +379,9 @@ func (t *AssembleTask) Close() {
 	}
 }
 
-// batches gathers the partials for one table, one record a partition or more.
-// The watermark goes out after them, in a record of its own: it holds once all
-// before it are applied.
-type batches struct {
-	out     Output
-	topic   string
-	plain   tables.BatchHeader
-	writers []tables.BatchWriter
-}
-
 func (t *AssembleTask) batches(table string) *batches {
 	c := &t.stage.cfg
-	b := &batches{t.stage.out, c.Names.Partials(table), tables.BatchHeader{Assemble: t.partition}, make([]tables.BatchWriter, c.TablePartitions)}
-	for i := range b.writers {
-		b.writers[i].Reset(b.plain)
-	}
-	return b
-}
-
-func (b *batches) add(to target, pane int64, partial interface{ Append([]byte) []byte }) {
-	w := &b.writers[to.partition]
-	w.Add(to.key, pane, partial)
-	if len(w.Bytes()) > maxRecord {
-		b.send(to.partition, b.plain)
-	}
-}
-
-// send sends what was gathered for a partition and begins a record with h.
-func (b *batches) send(partition int32, h tables.BatchHeader) {
-	w := &b.writers[partition]
-	b.out.Send(b.topic, partition, nil, bytes.Clone(w.Bytes()))
-	w.Reset(h)
-}
-
-// flush sends what is left, then mark, when it has a watermark, to every
-// partition.
-func (b *batches) flush(mark tables.BatchHeader) {
-	for p := range b.writers {
-		if b.writers[p].Len() > 0 {
-			b.send(int32(p), mark)
-		} else {
-			b.writers[p].Reset(mark)
-		}
-		if mark.HasWatermark {
-			b.send(int32(p), mark)
-		}
-	}
+	return newBatches(t.stage.out, c.Names.Partials(table), c.TablePartitions, tables.BatchHeader{Assemble: t.partition})
 }
 
 // Horizon returns the offset of the events topic below which assemble will never

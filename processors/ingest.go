@@ -345,9 +345,11 @@ func (t *IngestTask) Flush(atEnd bool) (string, error) {
 		t.counts[count{c.Topic, OutcomeIn, ""}] = t.in
 		t.in = 0
 	}
-	for p, batch := range t.counts.partials(c.RecordPartitions, tables.BatchHeader{}) {
-		t.stage.out.Send(c.Names.Partials(tables.RecordsTable.Name), p, nil, bytes.Clone(batch.Bytes()))
+	records := newBatches(t.stage.out, c.Names.Partials(tables.RecordsTable.Name), c.RecordPartitions, tables.BatchHeader{})
+	for k, n := range t.counts {
+		records.add(k.target(c.RecordPartitions), NoPane, &tables.Records{Count: n})
 	}
+	records.flush(tables.BatchHeader{})
 	clear(t.counts)
 	return fmt.Sprintf(ingestMetadata, t.source.StreamTime, t.source.NewestTime), nil
 }

@@ -120,22 +120,12 @@ type counts map[count]int64
 
 type count struct{ topic, outcome, reason string }
 
-// partials packs counts for the records table, one batch a partition.
-func (c counts) partials(partitions int32, h tables.BatchHeader) map[int32]*tables.BatchWriter {
-	out := map[int32]*tables.BatchWriter{}
-	for k, n := range c {
-		key := string(tables.AppendKey(nil, []byte(k.topic), []byte(k.outcome), []byte(k.reason)))
-		p := partitionOf(key, partitions)
-		if out[p] == nil {
-			out[p] = new(tables.BatchWriter)
-			out[p].Reset(h)
-		}
-		out[p].Add(key, NoPane, &tables.Records{Count: n})
-	}
-	return out
+// target is the series of the records table that a count belongs to.
+func (k count) target(partitions int32) target {
+	return targetOf(partitions, k.topic, k.outcome, k.reason)
 }
 
-// headers build the record headers of a dead letter or late record.
+// originHeaders build the record headers of a dead letter or late record.
 func originHeaders(topic string, partition int32, offset, timestamp int64, more ...codecs.Header) []codecs.Header {
 	h := []codecs.Header{
 		{Key: "source_topic", Value: []byte(topic)},

@@ -63,6 +63,7 @@ func demo(ctx context.Context, env environment, o demoOptions) error {
 	opts.Instance, opts.Version, opts.HTTPListen = "demo", version(), o.listen
 	opts.Replication, opts.Sessions = 1, 1
 	opts.HourRetention = 24 * time.Hour
+	opts.Sources = opts.Sources[:2]
 	if o.verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(env.stderr, nil))
 	}

@@ -1,0 +1,42 @@
+# test needs only Go and make. e2e and bench start real servers, which
+# e2e/servers/install.sh installs.
+
+FUZZTIME ?= 10s
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.DEFAULT_GOAL := help
+.PHONY: build test race lint fuzz e2e bench clean help
+
+build: ## the program, bin/analytics
+	go build -o bin/analytics ./cmd/analytics
+
+test: ## vet and all tests that need no servers
+	go vet ./...
+	go test ./...
+
+race: ## the same tests with the race detector
+	go test -race ./...
+
+lint: ## gofmt, vet, staticcheck, go.mod; the end-to-end tests included
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	go vet -tags e2e ./...
+	$(STATICCHECK) -tags e2e ./...
+	go mod tidy -diff
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@set -e; grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file target; do \
+		echo "fuzz $${target#func } in $$(dirname $$file)"; \
+		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) $$(dirname $$file) </dev/null; \
+	done
+
+e2e: ## the program on real Kafka and Prometheus, while it is being killed
+	go test -tags e2e -count=1 -timeout 30m $(E2E) ./e2e/...
+
+bench: ## throughput on real Kafka, beside Kafka Streams where that is at hand; BENCH="-events 1000000"
+	go run ./bench $(BENCH)
+
+clean: ## what the targets above leave behind
+	rm -rf bin
+
+help: ## this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10

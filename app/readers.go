@@ -1,0 +1,143 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ragstreams/codecs"
+	"ragstreams/kafka"
+	"ragstreams/metrics"
+	"ragstreams/queries"
+	"ragstreams/tables"
+	"ragstreams/views"
+	"ragstreams/window"
+
+	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// readers is the read side: a view of every table, what feeds it, and what shows
+// it.
+type readers struct {
+	stages  *stages
+	members []member
+	tables  []queries.Table
+}
+
+// newReaders makes the views and registers their metrics.
+func newReaders(s *stages, reg prometheus.Registerer) *readers {
+	r := &readers{stages: s}
+	traffic := addView(r, &tables.TrafficTable, true)
+	latency := addView(r, &tables.LatencyTable, true)
+	errors := addView(r, &tables.ErrorsTable, true)
+	records := addView(r, &tables.RecordsTable, false)
+	reg.MustRegister(
+		metrics.Traffic(exported(s, traffic, &tables.TrafficTable), func(visit func(string, float64)) { rate(s, traffic, visit) }),
+		metrics.Latency(exported(s, latency, &tables.LatencyTable)),
+		metrics.Errors(exported(s, errors, &tables.ErrorsTable)),
+		metrics.Records(exported(s, records, &tables.RecordsTable), s.o.Partitions),
+	)
+	return r
+}
+
+func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowed bool) *views.View[M, P] {
+	o := r.stages.o
+	v := views.New[M, P](views.Options{
+		Panes: o.panes(), Partitions: o.Partitions, Assemblers: int(o.Partitions),
+		Retention: o.PaneRetention, HourRetention: o.HourRetention, Now: o.Clock.Wall,
+	})
+	r.tables = append(r.tables, queries.Of(v, t))
+	r.members = append(r.members, viewMember(r.stages, v, t.Name))
+	if windowed {
+		r.members = append(r.members, windowsMember(r.stages, v, t.Name))
+	} else {
+		v.Recovered(views.Closed)
+	}
+	return v
+}
+
+// viewMember feeds a view with the changelog, through a goka view. goka keeps the
+// offset only: the rows are in ours.
+func viewMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], table string) member {
+	part := "view of " + table
+	return member{part, func(ctx context.Context) error {
+		gv, err := goka.NewView(s.o.Kafka.Brokers, goka.Table(s.o.names().Table(table)), codecs.Bundle{},
+			goka.WithViewConsumerSaramaBuilder(kafka.ConsumerBuilder(s.o.Kafka, 2*s.o.SessionTimeout)),
+			goka.WithViewTopicManagerBuilder(kafka.TopicManagerBuilder(s.o.Kafka)),
+			goka.WithViewStorageBuilder(kafka.ViewStorage()),
+			goka.WithViewHasher(kafka.Hasher),
+			goka.WithViewLogger(kafka.GokaLogger(s.o.Logger)),
+			goka.WithViewCallback(kafka.SkipControl(v.Update)),
+		)
+		if err != nil {
+			return fmt.Errorf("open view of %s: %w", table, err)
+		}
+		go func() {
+			select {
+			case <-gv.WaitRunning():
+				v.Recovered(views.Changelog)
+				s.status.clear(part)
+			case <-ctx.Done():
+			}
+		}()
+		return gv.Run(ctx)
+	}}
+}
+
+// windowsMember feeds a view with closed panes.
+func windowsMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], table string) member {
+	part := "windows of " + table
+	return member{part, func(ctx context.Context) error {
+		var bad error
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		err := kafka.Follower{
+			Config: s.o.Kafka, Topics: []string{s.o.names().Windows(table)},
+			Visit: func(m kafka.Message) {
+				if err := v.Windows(m.Partition, m.Value); err != nil && bad == nil {
+					bad = fmt.Errorf("windows of %s: partition %d, offset %d: %w", table, m.Partition, m.Offset, err)
+					stop()
+				}
+			},
+			CaughtUp: func() { v.Recovered(views.Closed); s.status.clear(part) },
+		}.Run(ctx)
+		if bad != nil {
+			return bad
+		}
+		return err
+	}}
+}
+
+func exported[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], t *tables.Table[M]) metrics.Table[M] {
+	group := s.o.names().TableGroup(t.Name)
+	return metrics.Table[M]{
+		View: v, Table: t, Now: s.o.Clock.Wall,
+		Owned:     func() map[int32]int64 { return s.owned(group) },
+		Recovered: func() float64 { return v.Recovery().Ratio },
+	}
+}
+
+// rateWindow is what rag_qps is taken over: the newest minute, or pane when that
+// is longer, that is closed.
+const rateWindow = time.Minute
+
+func rate(s *stages, v *views.View[tables.Traffic, *tables.Traffic], visit func(key string, perSecond float64)) {
+	mark, ok := v.Watermark()
+	if !ok {
+		return
+	}
+	p := s.o.panes()
+	through := p.ClosedThrough(mark)
+	if through == window.None {
+		return
+	}
+	span := max(rateWindow.Milliseconds(), p.Size)
+	end := through + p.Size
+	_, err := v.Query(views.Query{From: end - span, To: end}, func(key string, m, _ *tables.Traffic, _ tables.Span, _ int64) {
+		visit(key, float64(m.Count)/(float64(span)/1000))
+	})
+	if err != nil {
+		s.o.Logger.Error("the rate of traffic cannot be read", "error", err)
+	}
+}

@@ -1,0 +1,88 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"ragstreams/e2e/servers"
+)
+
+// What all tests share: one broker, which also has the encrypted listeners, and
+// the binary. Each test has topics and a prefix of its own.
+var (
+	site   *servers.Site
+	broker *servers.Kafka
+	binary string
+)
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	if site, err = servers.Open("ragstreams-e2e"); err != nil {
+		return 1, err
+	}
+	defer func() {
+		if closing := site.Close(); err == nil {
+			err = closing
+		}
+		if code == 0 && err == nil && os.Getenv("E2E_KEEP") == "" {
+			err = os.RemoveAll(site.Dir)
+		} else {
+			fmt.Fprintln(os.Stderr, "e2e: logs are in", site.Dir)
+		}
+	}()
+	var flags []string
+	if os.Getenv("E2E_RACE") != "" {
+		flags = append(flags, "-race")
+	}
+	if binary, err = site.Build(ctx, "./cmd/analytics", flags...); err != nil {
+		return 1, err
+	}
+	broker, err = site.Kafka(ctx, "kafka", "KAFKA_SECURE=1",
+		"KAFKA_USERS=admin:admin-secret,analytics:analytics-secret,stranger:stranger-secret")
+	if err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// eventually asks check again and again until it returns nil. When limit has
+// passed the test ends with what it returned last.
+func eventually(t testing.TB, limit time.Duration, what string, check func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return
+		}
+		if pause(ctx, 100*time.Millisecond) != nil {
+			t.Fatalf("%s: not within %s: %v", what, limit, err)
+		}
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

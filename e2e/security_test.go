@@ -1,0 +1,99 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ragstreams/generate"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// permissions lets a user run a deployment, and nothing else.
+func (d *deployment) permissions(user string) {
+	d.t.Helper()
+	acls := func() *kadm.ACLBuilder { return kadm.NewACLs().Allow("User:" + user).AllowHosts("*") }
+	for _, b := range []*kadm.ACLBuilder{
+		acls().ResourcePatternType(kadm.ACLPatternPrefixed).Topics(d.prefix).Operations(
+			kadm.OpCreate, kadm.OpRead, kadm.OpWrite, kadm.OpDescribe, kadm.OpDescribeConfigs, kadm.OpDelete),
+		acls().ResourcePatternType(kadm.ACLPatternPrefixed).Groups(d.prefix).Operations(kadm.OpRead, kadm.OpDescribe),
+		acls().ResourcePatternType(kadm.ACLPatternPrefixed).TransactionalIDs(d.prefix).Operations(kadm.OpWrite, kadm.OpDescribe),
+		acls().ResourcePatternType(kadm.ACLPatternLiteral).Topics(d.topics[0].Name).Operations(kadm.OpRead, kadm.OpDescribe),
+	} {
+		results, err := d.admin.CreateACLs(d.t.Context(), b)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		for _, r := range results {
+			if r.Err != nil {
+				d.t.Fatal(r.Err)
+			}
+		}
+	}
+}
+
+func tlsFile(name string) string { return filepath.Join(broker.Dir, "tls", name) }
+
+// sasl is the configuration of a user with a password.
+func sasl(mechanism, user, password string) []string {
+	return []string{
+		fmt.Sprintf("ANALYTICS_KAFKA_BROKERS=127.0.0.1:%d", broker.Port+20),
+		"ANALYTICS_KAFKA_TLS_ENABLED=true", "ANALYTICS_KAFKA_TLS_CA_FILE=" + tlsFile("ca.pem"),
+		"ANALYTICS_KAFKA_SASL_MECHANISM=" + mechanism,
+		"ANALYTICS_KAFKA_SASL_USERNAME=" + user, "ANALYTICS_KAFKA_SASL_PASSWORD=" + password,
+	}
+}
+
+// TestSecurity: every way to log in works, with the least permissions; what a
+// broker refuses ends the program with a reason.
+func TestSecurity(t *testing.T) {
+	for name, env := range map[string][]string{
+		"SCRAM-SHA-256": sasl("SCRAM-SHA-256", "analytics", "analytics-secret"),
+		"SCRAM-SHA-512": sasl("SCRAM-SHA-512", "analytics", "analytics-secret"),
+		"PLAIN":         sasl("PLAIN", "analytics", "analytics-secret"),
+		"mTLS": {
+			fmt.Sprintf("ANALYTICS_KAFKA_BROKERS=127.0.0.1:%d", broker.Port+30),
+			"ANALYTICS_KAFKA_TLS_ENABLED=true", "ANALYTICS_KAFKA_TLS_CA_FILE=" + tlsFile("ca.pem"),
+			"ANALYTICS_KAFKA_TLS_CERT_FILE=" + tlsFile("analytics.pem"), "ANALYTICS_KAFKA_TLS_KEY_FILE=" + tlsFile("analytics.key"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDeployment(t, []int32{2})
+			d.permissions("analytics")
+			g := generate.New(generate.Config{Seed: 1, Step: time.Millisecond, Start: startOf(2000, time.Millisecond), Topics: d.topics})
+			d.traffic().all(g, 2000)
+			a := d.instance("a", env...).start()
+			a.agree(g.Truth(), 40*time.Second)
+			a.stop()
+		})
+	}
+	for _, tt := range []struct {
+		name string
+		env  []string
+		want []string // in the log, in any case
+	}{
+		{"wrong password", sasl("SCRAM-SHA-512", "analytics", "wrong"), []string{"sasl", "authenti"}},
+		{"wrong PLAIN password", sasl("PLAIN", "analytics", "wrong"), []string{"sasl", "authenti"}},
+		{"no permissions", sasl("SCRAM-SHA-512", "stranger", "stranger-secret"), []string{"not authorised", "analytics-events"}},
+		{"unknown authority", append(sasl("PLAIN", "analytics", "analytics-secret"), "ANALYTICS_KAFKA_TLS_CA_FILE="+tlsFile("analytics.pem")),
+			[]string{"certificate"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDeployment(t, []int32{2})
+			log := strings.ToLower(d.instance("a", tt.env...).start().ends(20 * time.Second))
+			for _, want := range tt.want {
+				if !strings.Contains(log, want) {
+					t.Errorf("the log does not say %q:\n%s", want, log)
+				}
+			}
+			if strings.Contains(log, "analytics-secret") || strings.Contains(log, "stranger-secret") {
+				t.Errorf("the log holds a password:\n%s", log)
+			}
+		})
+	}
+}

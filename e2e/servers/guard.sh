@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+#
+# guard.sh DIR   waits until its standard input is closed, then ends every server
+#                and program that runs in a folder of DIR, and removes the data of
+#                the servers; logs stay
+#
+# Who starts servers holds the other end of the pipe. However that process ends, even
+# by kill -9, nothing of it goes on.
+
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=lib.sh
+source "$here/lib.sh"
+
+(($# == 1)) || die "usage: guard.sh DIR"
+trap '' INT TERM HUP
+cat >/dev/null
+for dir in "$1"/*/; do
+    if [[ -f $dir/program ]] && alive "$dir/pid" "$(<"$dir/program")"; then
+        kill -KILL "$(<"$dir/pid")"
+    fi
+done
+for dir in "$1"/*/; do
+    if [[ -f $dir/prometheus.yml ]]; then
+        "$here/prometheus.sh" stop "$dir" && rm -rf "$dir/data"
+    elif [[ -f $dir/layout ]]; then
+        "$here/kafka.sh" stop "$dir" && rm -rf "$dir"/?/data
+    fi
+done

@@ -1,0 +1,203 @@
+package metrics
+
+import (
+	"time"
+
+	"ragstreams/tables"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// View is what is read of one table.
+type View[M any] interface {
+	// Series calls visit with what each series of a partition, and its overflow
+	// row, counted since it exists.
+	Series(partition int32, visit func(key string, sum *M)) error
+	// Offset returns up to where the changelog of a partition was read.
+	Offset(partition int32) int64
+	// Count returns the number of series of a partition.
+	Count(partition int32) int
+	Watermark() (ms int64, ok bool)
+}
+
+// Table says how to read one table.
+type Table[M any] struct {
+	View  View[M]
+	Table *tables.Table[M]
+	// Owned returns the partitions that this instance owns for certain, each with
+	// the changelog offset at which it was restored.
+	Owned func() map[int32]int64
+	// Recovered returns how much of the table was read since the start, 0 to 1.
+	Recovered func() float64
+	Now       func() time.Time
+}
+
+// owned returns the partitions to export: those owned whose view has come as far
+// as their owner had restored. A view behind that might show less than the owner
+// before did.
+func (t Table[M]) owned() []int32 {
+	var list []int32
+	for p, offset := range t.Owned() {
+		if t.View.Offset(p) >= offset {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// read visits every series to export, with its labels. The overflow rows of all
+// partitions are one series; it comes last. It returns the number of series and
+// the overflow, nil when there is none.
+func read[M any, P tables.Measure[M]](t Table[M], visit func(dims []string, sum *M)) (count int, over *M) {
+	for _, p := range t.owned() {
+		count += t.View.Count(p)
+		err := t.View.Series(p, func(key string, sum *M) {
+			if key == tables.OverflowKey {
+				if over == nil {
+					over = new(M)
+				}
+				P(over).Merge(sum)
+				return
+			}
+			dims, err := t.Table.DimsOf(key)
+			if err != nil {
+				panic("BUG: a key of another table: " + err.Error())
+			}
+			visit(dims, sum)
+		})
+		if err != nil {
+			panic("BUG: a row that the view took in cannot be read: " + err.Error())
+		}
+	}
+	if over != nil {
+		dims, err := t.Table.DimsOf(tables.OverflowKey)
+		if err != nil {
+			panic("BUG: " + err.Error())
+		}
+		visit(dims, over)
+	}
+	return count, over
+}
+
+// self sends what every table tells of itself.
+func self[M any](t Table[M], ch chan<- prometheus.Metric, count int, over float64) {
+	name := t.Table.Name
+	ch <- seriesCount.value(float64(count), name)
+	ch <- overflow.value(over, name)
+	ch <- restoreRatio.value(t.Recovered(), name)
+	if mark, ok := t.View.Watermark(); ok {
+		ch <- lag.value(max(0, t.Now().Sub(time.UnixMilli(mark)).Seconds()), name)
+	}
+}
+
+// collector is one table as a prometheus.Collector. It describes nothing: the
+// registry then checks what it collects, not what it promised.
+type collector func(ch chan<- prometheus.Metric)
+
+func (c collector) Describe(chan<- *prometheus.Desc)    {}
+func (c collector) Collect(ch chan<- prometheus.Metric) { c(ch) }
+
+// Traffic exports the table traffic. rate covers the newest minute.
+func Traffic(t Table[tables.Traffic], rate func(visit func(key string, perSecond float64))) prometheus.Collector {
+	return collector(func(ch chan<- prometheus.Metric) {
+		shown := map[[3]string]bool{}
+		count, over := read(t, func(d []string, m *tables.Traffic) {
+			shown[[3]string{d[0], d[1], d[2]}] = true
+			ch <- events.value(float64(m.Count-m.Errors), d[0], d[1], d[2], "ok")
+			ch <- events.value(float64(m.Errors), d[0], d[1], d[2], "error")
+		})
+		rate(func(key string, perSecond float64) {
+			d, err := t.Table.DimsOf(key)
+			if err == nil && shown[[3]string{d[0], d[1], d[2]}] {
+				ch <- qps.value(perSecond, d[0], d[1], d[2])
+			}
+		})
+		n := 0.0
+		if over != nil {
+			n = float64(over.Count)
+		}
+		self(t, ch, count, n)
+	})
+}
+
+// Latency exports the table latency.
+func Latency(t Table[tables.Latency]) prometheus.Collector {
+	return collector(func(ch chan<- prometheus.Metric) {
+		count, over := read(t, func(d []string, m *tables.Latency) {
+			if !m.Duration.IsZero() {
+				exemplars := []tables.Exemplar{m.Newest}
+				if m.Slowest != m.Newest {
+					exemplars = append(exemplars, m.Slowest)
+				}
+				ch <- histogram{duration, append([]string(nil), d...), &m.Duration, exemplars}
+			}
+			if !m.TTFT.IsZero() {
+				ch <- histogram{ttft, append([]string(nil), d...), &m.TTFT, nil}
+			}
+		})
+		n := 0.0
+		if over != nil {
+			n = float64(over.Duration.Count())
+		}
+		self(t, ch, count, n)
+	})
+}
+
+// Errors exports the table errors.
+func Errors(t Table[tables.Errors]) prometheus.Collector {
+	return collector(func(ch chan<- prometheus.Metric) {
+		count, over := read(t, func(d []string, m *tables.Errors) {
+			errorType := m.ErrorType
+			if d[0] == tables.OverflowLabel {
+				errorType = tables.OverflowLabel
+			}
+			ch <- errorEvents.value(float64(m.Count), d[0], d[1], d[2], d[3], errorType)
+		})
+		n := 0.0
+		if over != nil {
+			n = float64(over.Count)
+		}
+		self(t, ch, count, n)
+	})
+}
+
+// Outcomes of the table records that are not outcomes: what came in.
+const outcomeIn = "in"
+
+// Records exports the table records: what became of every record.
+func Records(t Table[tables.Records], partitions int32) prometheus.Collector {
+	return collector(func(ch chan<- prometheus.Metric) {
+		count, _ := read(t, func(d []string, m *tables.Records) {
+			if d[1] == outcomeIn {
+				ch <- recordsIn.value(float64(m.Count), d[0])
+			} else {
+				ch <- records.value(float64(m.Count), d[0], d[1], d[2])
+			}
+		})
+		self(t, ch, count, 0)
+		// What is in flight needs all partitions; one instance tells it.
+		if _, mine := t.Owned()[0]; !mine {
+			return
+		}
+		flight := map[string]int64{}
+		for p := range partitions {
+			err := t.View.Series(p, func(key string, m *tables.Records) {
+				if d, err := t.Table.DimsOf(key); err == nil {
+					if d[1] == outcomeIn {
+						flight[d[0]] += m.Count
+					} else {
+						flight[d[0]] -= m.Count
+					}
+				}
+			})
+			if err != nil {
+				panic("BUG: a row that the view took in cannot be read: " + err.Error())
+			}
+		}
+		for topic, n := range flight {
+			// The partitions are read one after the other, so an outcome may be seen
+			// before the record that it belongs to.
+			ch <- inFlight.value(float64(max(n, 0)), topic)
+		}
+	})
+}

@@ -1,0 +1,183 @@
+package queries
+
+import (
+	"fmt"
+	"math"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"ragstreams/tables"
+)
+
+// defaultWindow and defaultLimit are what an answer covers when nothing is asked
+// for.
+const (
+	defaultWindow = 5 * time.Minute
+	defaultLimit  = 10_000
+)
+
+// params is a request for a table, understood.
+type params struct {
+	query  Query
+	limit  int
+	csv    bool
+	filter map[int][]string // by column: the values that match
+}
+
+// badParam is a parameter that cannot be used.
+type badParam struct{ text, hint string }
+
+func (e badParam) Error() string { return e.text }
+
+// reserved are the parameters that are no columns.
+var reserved = []string{"window", "from", "to", "total", "step", "limit", "format"}
+
+func parseParams(values url.Values, d *tables.Definition, pane int64) (params, error) {
+	p := params{limit: defaultLimit, filter: map[int][]string{}}
+	for name := range values {
+		if slices.Contains(reserved, name) {
+			if len(values[name]) > 1 {
+				return p, badParam{fmt.Sprintf("%s is given %d times", name, len(values[name])), "give it once"}
+			}
+			continue
+		}
+		i := slices.IndexFunc(d.Columns, func(c tables.Column) bool { return c.Name == name })
+		if i < 0 || d.Columns[i].Type != tables.TypeString {
+			return p, badParam{fmt.Sprintf("unknown parameter %q", name), fmt.Sprintf("did you mean %q?", nearest(name, d))}
+		}
+		p.filter[i] = values[name]
+	}
+	var err error
+	if p.query.Total, err = boolean(values, "total"); err != nil {
+		return p, err
+	}
+	window, hasWindow, err := duration(values, "window")
+	if err != nil {
+		return p, err
+	}
+	from, hasFrom, err := instant(values, "from")
+	if err != nil {
+		return p, err
+	}
+	to, hasTo, err := instant(values, "to")
+	if err != nil {
+		return p, err
+	}
+	switch {
+	case p.query.Total && (hasWindow || hasFrom || hasTo):
+		return p, badParam{"total goes with neither window, from nor to", "total is everything since the beginning"}
+	case hasWindow && (hasFrom || hasTo):
+		return p, badParam{"window goes with neither from nor to", "window is the newest part; from and to are any range"}
+	case hasFrom != hasTo:
+		return p, badParam{"from and to go together", "give both, such as from=2026-01-02T15:00:00Z&to=2026-01-02T16:00:00Z"}
+	case hasFrom && to <= from:
+		return p, badParam{"to is not after from", "the range from from, inclusive, to to, exclusive, is empty"}
+	case hasFrom:
+		p.query.Range, p.query.From, p.query.To = true, from, to
+	case !p.query.Total:
+		p.query.Window = defaultWindow.Milliseconds()
+		if hasWindow {
+			p.query.Window = window
+		}
+		if p.query.Window%pane != 0 {
+			return p, badParam{fmt.Sprintf("window is %s", values.Get("window")), fmt.Sprintf("give a multiple of the pane, %s", millis(pane))}
+		}
+	}
+	step, hasStep, err := duration(values, "step")
+	if err != nil {
+		return p, err
+	}
+	if hasStep {
+		if p.query.Total {
+			return p, badParam{"step does not go with total", "give a window or a range"}
+		}
+		if step%pane != 0 {
+			return p, badParam{fmt.Sprintf("step is %s", values.Get("step")), fmt.Sprintf("give a multiple of the pane, %s", millis(pane))}
+		}
+		p.query.Step = step
+	}
+	if v := values.Get("limit"); v != "" {
+		p.limit, err = strconv.Atoi(v)
+		if err != nil || p.limit < 1 {
+			return p, badParam{fmt.Sprintf("limit is %q", v), "give a positive number"}
+		}
+	}
+	switch v := values.Get("format"); v {
+	case "", "json":
+	case "csv":
+		p.csv = true
+	default:
+		return p, badParam{fmt.Sprintf("format is %q", v), "give json or csv"}
+	}
+	return p, nil
+}
+
+func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+func boolean(values url.Values, name string) (bool, error) {
+	v := values.Get(name)
+	if v == "" {
+		return false, nil
+	}
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, badParam{fmt.Sprintf("%s is %q", name, v), "give true or false"}
+	}
+	return b, nil
+}
+
+// duration reads a positive duration in milliseconds.
+func duration(values url.Values, name string) (ms int64, given bool, err error) {
+	v := values.Get(name)
+	if v == "" {
+		return 0, false, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d < time.Millisecond {
+		return 0, false, badParam{fmt.Sprintf("%s is %q", name, v), "give a duration such as 30s, 5m or 1h"}
+	}
+	return d.Milliseconds(), true, nil
+}
+
+// instant reads a time as RFC 3339 or Unix seconds.
+func instant(values url.Values, name string) (ms int64, given bool, err error) {
+	v := values.Get(name)
+	if v == "" {
+		return 0, false, nil
+	}
+	if s, err := strconv.ParseFloat(v, 64); err == nil && math.Abs(s) < 1e11 {
+		return int64(math.Round(s * 1000)), true, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, v)
+	if err != nil {
+		return 0, false, badParam{fmt.Sprintf("%s is %q", name, v), "give a time such as 2026-01-02T15:04:05Z, or Unix seconds"}
+	}
+	return t.UnixMilli(), true, nil
+}
+
+// nearest returns the parameter that a mistyped name is most like.
+func nearest(name string, d *tables.Definition) string {
+	known := slices.Clone(reserved)
+	for _, c := range d.Columns {
+		if c.Type == tables.TypeString {
+			known = append(known, c.Name)
+		}
+	}
+	return slices.MinFunc(known, func(a, b string) int { return unlike(name, a) - unlike(name, b) })
+}
+
+// unlike counts the letters that two words do not share at the start and the end,
+// which finds most slips.
+func unlike(a, b string) int {
+	head := 0
+	for head < len(a) && head < len(b) && a[head] == b[head] {
+		head++
+	}
+	tail := 0
+	for tail < len(a)-head && tail < len(b)-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	return max(len(a), len(b)) - head - tail
+}

@@ -1,0 +1,269 @@
+package queries
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ragstreams/tables"
+)
+
+// Query selects panes of a table. Without Range and Total it is the newest Window.
+type Query struct {
+	Window   int64 // milliseconds
+	Range    bool
+	From, To int64 // Unix milliseconds; rounded outwards to whole panes
+	Total    bool  // everything since the beginning
+	Step     int64 // milliseconds; 0: one row a series
+}
+
+// Row is one row of an answer: the values of the table's columns.
+type Row struct {
+	Start  int64 // of the step, Unix milliseconds; only with Query.Step
+	Values []any
+}
+
+// Table is one table as it is read here.
+type Table interface {
+	Definition() *tables.Definition
+	// Pane returns the length of a pane in milliseconds.
+	Pane() int64
+	// Watermark returns up to when the table is complete, in Unix milliseconds.
+	Watermark() (int64, bool)
+	// Recovery returns how much was restored, 0 to 1, and what is missing, "" when
+	// the table can be read.
+	Recovery() (progress float64, missing string)
+	// Rows answers a query: the range that it covered, and its rows.
+	Rows(q Query) (from, to int64, rows []Row, err error)
+}
+
+type tableAPI struct{ o Options }
+
+// windowColumn is added in front by a step.
+var windowColumn = tables.Column{Name: "window_start", Type: tables.TypeTime}
+
+// tableInfo is one table in the list of all.
+type tableInfo struct {
+	Table     string          `json:"table"`
+	Watermark *string         `json:"watermark"`
+	Lag       *float64        `json:"lag_seconds"`
+	Columns   []tables.Column `json:"columns"`
+}
+
+func (a tableAPI) list(w http.ResponseWriter, _ *http.Request) {
+	list := struct {
+		Tables []tableInfo `json:"tables"`
+	}{}
+	for _, t := range a.o.Tables {
+		mark, lag := a.freshness(t)
+		list.Tables = append(list.Tables, tableInfo{t.Definition().Name, mark, lag, t.Definition().Columns})
+	}
+	answer(w, http.StatusOK, list)
+}
+
+// freshness returns watermark and lag, nil before there is a watermark. A
+// watermark ahead of the clock has no lag.
+func (a tableAPI) freshness(t Table) (mark *string, lag *float64) {
+	ms, ok := t.Watermark()
+	if !ok {
+		return nil, nil
+	}
+	text := timeText(time.UnixMilli(ms))
+	behind := max(0, a.o.Now().Sub(time.UnixMilli(ms)).Seconds())
+	return &text, &behind
+}
+
+// timeText writes a time as all answers do.
+func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
+	i := slices.IndexFunc(a.o.Tables, func(t Table) bool { return t.Definition().Name == r.PathValue("table") })
+	if i < 0 {
+		var names []string
+		for _, t := range a.o.Tables {
+			names = append(names, t.Definition().Name)
+		}
+		fail(w, http.StatusNotFound, fmt.Sprintf("there is no table %q", r.PathValue("table")), "tables are "+strings.Join(names, ", "))
+		return
+	}
+	t := a.o.Tables[i]
+	p, err := parseParams(r.URL.Query(), t.Definition(), t.Pane())
+	if err != nil {
+		hint := ""
+		if bad := (badParam{}); errors.As(err, &bad) {
+			hint = bad.hint
+		}
+		fail(w, http.StatusBadRequest, err.Error(), hint)
+		return
+	}
+	if progress, missing := t.Recovery(); missing != "" {
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, fmt.Sprintf("table %s is being restored, %.0f %% done: %s", t.Definition().Name, 100*progress, missing), "try again in a second; see /readyz")
+		return
+	}
+	mark, lag := a.freshness(t) // before the rows: they are at least as new
+	from, to, rows, err := t.Rows(p.query)
+	if err != nil {
+		fail(w, http.StatusInternalServerError, "the table cannot be read: "+err.Error(), "see the log")
+		return
+	}
+	rows = slices.DeleteFunc(rows, func(row Row) bool { return !p.matches(row) })
+	slices.SortFunc(rows, func(a, b Row) int { return compareRows(a, b, t.Definition()) })
+	truncated := len(rows) > p.limit
+	rows = rows[:min(len(rows), p.limit)]
+	columns := t.Definition().Columns
+	if p.query.Step > 0 {
+		columns = append([]tables.Column{windowColumn}, columns...)
+		for i := range rows {
+			rows[i].Values = append([]any{time.UnixMilli(rows[i].Start)}, rows[i].Values...)
+		}
+	}
+	if p.csv {
+		writeCSV(w, columns, rows, mark, truncated)
+		return
+	}
+	writeJSON(w, tableHead{
+		Table: t.Definition().Name, Watermark: mark, Lag: lag,
+		From: timeText(time.UnixMilli(from)), To: timeText(time.UnixMilli(to)),
+		Columns: columns, Truncated: truncated,
+	}, rows)
+}
+
+func (p params) matches(row Row) bool {
+	for i, values := range p.filter {
+		if v, ok := row.Values[i].(string); !ok || !slices.Contains(values, v) {
+			return false
+		}
+	}
+	return true
+}
+
+// compareRows orders by step, then by the dimensions.
+func compareRows(a, b Row, d *tables.Definition) int {
+	if a.Start != b.Start {
+		if a.Start < b.Start {
+			return -1
+		}
+		return 1
+	}
+	for i := range d.Dims {
+		if c := strings.Compare(a.Values[i].(string), b.Values[i].(string)); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+type tableHead struct {
+	Table     string          `json:"table"`
+	Watermark *string         `json:"watermark"`
+	Lag       *float64        `json:"lag_seconds"`
+	From      string          `json:"from"`
+	To        string          `json:"to"`
+	Columns   []tables.Column `json:"columns"`
+	Truncated bool            `json:"truncated,omitempty"`
+}
+
+// writeJSON writes the head and then the rows, whose members are in the order of
+// the columns.
+func writeJSON(w http.ResponseWriter, head tableHead, rows []Row) {
+	var b bytes.Buffer
+	data, err := json.Marshal(head)
+	if err != nil {
+		fail(w, http.StatusInternalServerError, "the answer cannot be written as JSON: "+err.Error(), "see the log")
+		return
+	}
+	b.Write(data[:len(data)-1])
+	b.WriteString(`,"rows":[`)
+	names := make([][]byte, len(head.Columns))
+	for i, c := range head.Columns {
+		names[i], _ = json.Marshal(c.Name) // a string always has a JSON form
+	}
+	for i, row := range rows {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('\n')
+		for j, v := range row.Values {
+			b.WriteByte("{,"[min(j, 1)])
+			b.Write(names[j])
+			b.WriteByte(':')
+			if t, ok := v.(time.Time); ok {
+				v = timeText(t)
+			}
+			data, err := json.Marshal(v)
+			if err != nil {
+				fail(w, http.StatusInternalServerError, fmt.Sprintf("column %s cannot be written as JSON: %v", head.Columns[j].Name, err), "see the log")
+				return
+			}
+			b.Write(data)
+		}
+		b.WriteByte('}')
+	}
+	b.WriteString("]}\n")
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.Write(b.Bytes())
+}
+
+// writeCSV writes RFC 4180 with a header line. A text that a spreadsheet would
+// take for a formula gets an apostrophe in front, as OWASP advises. The watermark
+// goes into a header of the answer.
+func writeCSV(w http.ResponseWriter, columns []tables.Column, rows []Row, mark *string, truncated bool) {
+	h := w.Header()
+	h.Set("Content-Type", "text/csv; charset=utf-8; header=present")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if mark != nil {
+		h.Set("X-Watermark", *mark)
+	}
+	if truncated {
+		h.Set("X-Truncated", "true")
+	}
+	out := csv.NewWriter(w)
+	out.UseCRLF = true
+	line := make([]string, len(columns))
+	for i, c := range columns {
+		line[i] = c.Name
+	}
+	out.Write(line)
+	for _, row := range rows {
+		for i, v := range row.Values {
+			line[i] = csvText(v)
+		}
+		out.Write(line)
+	}
+	out.Flush() // an error means that the reader went away
+}
+
+func csvText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		if v != "" && strings.ContainsRune("=+-@\t\r", rune(v[0])) {
+			return "'" + v
+		}
+		return v
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	case time.Time:
+		return timeText(v)
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(data)
+}

@@ -1,0 +1,113 @@
+package views
+
+import (
+	"encoding/binary"
+	"iter"
+)
+
+// history is a list of measures by start, ascending, packed so that a hundred
+// thousand series can have one: { gap length body }, where gap is the distance to
+// the start before in units.
+type history struct {
+	unit int64 // every start is a multiple of it
+	buf  []byte
+	n    int
+	base int64 // what the gap of the first entry counts from
+	last int64 // start of the last entry
+	at   int   // where the last entry is in buf
+}
+
+// append adds an entry, which must come after the last.
+func (h *history) append(start int64, body []byte) {
+	before := h.last
+	if h.n == 0 {
+		h.base, before = start, start
+	}
+	h.at = len(h.buf)
+	h.buf = binary.AppendUvarint(h.buf, uint64((start-before)/h.unit))
+	h.buf = binary.AppendUvarint(h.buf, uint64(len(body)))
+	h.buf = append(h.buf, body...)
+	h.last = start
+	h.n++
+}
+
+// first returns the start of the first entry, which must be there.
+func (h *history) first() int64 {
+	start, _, _ := h.entry(h.base, h.buf)
+	return start
+}
+
+// lastBody returns the body of the last entry, which must be there.
+func (h *history) lastBody() []byte {
+	_, body, _ := h.entry(0, h.buf[h.at:])
+	return body
+}
+
+// replaceLast gives the last entry another body.
+func (h *history) replaceLast(body []byte) {
+	_, n := binary.Uvarint(h.buf[h.at:])
+	h.buf = binary.AppendUvarint(h.buf[:h.at+n], uint64(len(body)))
+	h.buf = append(h.buf, body...)
+}
+
+// all yields start and body of every entry. The bodies are parts of the history.
+func (h *history) all() iter.Seq2[int64, []byte] {
+	return func(yield func(int64, []byte) bool) {
+		start := h.base
+		for rest := h.buf; len(rest) > 0; {
+			var body []byte
+			start, body, rest = h.entry(start, rest)
+			if !yield(start, body) {
+				return
+			}
+		}
+	}
+}
+
+func (h *history) entry(before int64, src []byte) (start int64, body, rest []byte) {
+	gap, n := binary.Uvarint(src)
+	size, m := binary.Uvarint(src[n:])
+	src = src[n+m:]
+	return before + int64(gap)*h.unit, src[:size], src[size:]
+}
+
+// drop removes the first n entries.
+func (h *history) drop(n int) {
+	before := len(h.buf)
+	for range n {
+		h.base, _, h.buf = h.entry(h.base, h.buf)
+	}
+	h.n -= n
+	h.at -= before - len(h.buf)
+	if h.n == 0 {
+		h.buf = nil
+	}
+}
+
+// expire removes the entries that start before t.
+func (h *history) expire(t int64) {
+	n := 0
+	for start := range h.all() {
+		if start >= t {
+			break
+		}
+		n++
+	}
+	h.drop(n)
+}
+
+// reaches reports whether there are n entries that start before t.
+func (h *history) reaches(n int, t int64) bool {
+	if h.n < n {
+		return false
+	}
+	for start := range h.all() {
+		if start >= t {
+			return false
+		}
+		if n--; n == 0 {
+			return true
+		}
+	}
+	return false
+}

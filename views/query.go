@@ -1,0 +1,253 @@
+package views
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"ragstreams/tables"
+	"ragstreams/window"
+)
+
+// Newest as the end of a range is the end of the newest pane that anything was
+// counted in, open or closed.
+const Newest int64 = math.MaxInt64
+
+// Query selects what a View answers, in Unix milliseconds of event time. Panes
+// count whole: a range reaches from the start of the pane that holds its
+// beginning to the end of the pane that holds its last millisecond. Where it
+// begins in hours that may have been folded, the same goes for hours.
+type Query struct {
+	Total bool // everything since the beginning; the rest is ignored
+
+	// Window, when positive, asks for the newest Window milliseconds; they end at
+	// the end of the newest pane that anything was counted in, whatever the clock
+	// says.
+	Window int64
+
+	// From and To ask for [From, To) otherwise. To may be Newest.
+	From, To int64
+
+	// Step, when positive, cuts the range into steps aligned to the Unix epoch. It
+	// must be a multiple of the pane. Where the range begins in folded hours it is
+	// raised to whole hours.
+	Step int64
+}
+
+// Answer is what a query was answered for.
+type Answer struct {
+	Span      tables.Span // after rounding; without a range its ends are equal
+	Ranged    bool        // there is a range: neither a total, nor a table without data
+	HasData   bool        // anything was ever counted in a pane; Span.To means something
+	Step      int64       // as used; 0: none
+	Watermark int64       // least of all partitions
+	HasMark   bool        // there is a watermark
+}
+
+// Visit is handed one line of an answer: what the series counted in the span, and
+// what it counted since it exists, which is nil when its table has forgotten it.
+// Span begins where the step does or the range, whichever is later, and step is
+// where the step does. Lines in which nothing was counted are left out. Neither
+// pointer may be kept, nor may Visit call the View.
+type Visit[M any] func(key string, m, ever *M, span tables.Span, step int64)
+
+// Query answers q as of one moment. The lines of a series come in ascending order;
+// those of different series in no particular one. The overflow rows of all
+// partitions are one series.
+func (v *View[M, P]) Query(q Query, visit Visit[M]) (Answer, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	a, err := v.resolve(q)
+	if err != nil {
+		return Answer{}, err
+	}
+	overflow := overflow[M, P]{steps: map[int64]*line[M]{}}
+	for _, p := range v.partitions {
+		for _, s := range p.series {
+			out := visit
+			if s.key == tables.OverflowKey {
+				out = overflow.add
+			}
+			if q.Total {
+				err = s.total(a.Span, out)
+			} else if a.Ranged {
+				err = s.ranged(a, out)
+			}
+			if err != nil {
+				return Answer{}, err
+			}
+		}
+	}
+	overflow.visit(visit)
+	return a, nil
+}
+
+// resolve rounds the range of a query to what can be answered.
+func (v *View[M, P]) resolve(q Query) (Answer, error) {
+	var a Answer
+	a.Watermark, a.HasMark = v.watermark()
+	pane := v.o.Panes.Size
+	if a.HasData = v.newest != window.None; a.HasData {
+		a.Span = tables.Span{From: v.newest + pane, To: v.newest + pane}
+	}
+	if q.Total {
+		return a, nil
+	}
+	from, to := q.From, q.To
+	switch {
+	case q.Step < 0 || q.Step%pane != 0:
+		return a, fmt.Errorf("a step of %d ms is not a multiple of the pane of %d ms", q.Step, pane)
+	case !a.HasData && (q.Window > 0 || to == Newest):
+		return a, nil
+	case q.Window > 0:
+		from, to = a.Span.To-q.Window, a.Span.To
+	case to == Newest:
+		to = max(from, a.Span.To)
+	}
+	if to < from {
+		return a, fmt.Errorf("a range from %d to %d ends before it begins", from, to)
+	}
+	from, to, a.Step = floor(from, pane), ceil(to, pane), q.Step
+	if folded := v.foldedBefore(); from < folded {
+		from = floor(from, hour)
+		if to < folded {
+			to = ceil(to, hour)
+		}
+		if a.Step > 0 {
+			a.Step = ceil(a.Step, hour)
+		}
+	}
+	from = min(max(from, v.expiredBefore()), to)
+	a.Span, a.Ranged = tables.Span{From: from, To: to}, true
+	return a, nil
+}
+
+// total visits all that the series counted since it exists.
+func (s *series[M, P]) total(span tables.Span, visit Visit[M]) error {
+	if s.row == nil {
+		return nil
+	}
+	var row tables.Row[M, P]
+	if err := row.Decode(s.row); err != nil {
+		return fmt.Errorf("row %q: %w", s.key, err)
+	}
+	if sum := row.Sum(); !P(&sum).IsZero() {
+		visit(s.key, &sum, &sum, span, span.From)
+	}
+	return nil
+}
+
+// ranged visits what the series counted in the range of a, step by step.
+func (s *series[M, P]) ranged(a Answer, visit Visit[M]) error {
+	row, open, err := s.open()
+	if err != nil {
+		return err
+	}
+	l := stepper[M, P]{series: s, a: a, visit: visit, at: a.Span.From}
+	if s.row != nil {
+		sum := row.Sum()
+		l.ever = &sum
+	}
+	for start, body := range s.hours.all() {
+		if err := l.addBody(start, body); err != nil {
+			return err
+		}
+	}
+	for start, body := range s.panes.all() {
+		if err := l.addBody(start, body); err != nil {
+			return err
+		}
+	}
+	for i := range open {
+		l.add(open[i].Start, &open[i].M)
+	}
+	l.flush()
+	return nil
+}
+
+// stepper merges the panes of one series, ascending, into steps.
+type stepper[M any, P tables.Measure[M]] struct {
+	series *series[M, P]
+	a      Answer
+	visit  Visit[M]
+	ever   *M
+	at     int64 // start of the step
+	sum    M
+}
+
+func (l *stepper[M, P]) in(start int64) bool { return start >= l.a.Span.From && start < l.a.Span.To }
+
+func (l *stepper[M, P]) addBody(start int64, body []byte) error {
+	if !l.in(start) {
+		return nil
+	}
+	l.enter(start)
+	return l.series.merge(&l.sum, start, body)
+}
+
+func (l *stepper[M, P]) add(start int64, m *M) {
+	if l.in(start) {
+		l.enter(start)
+		P(&l.sum).Merge(m)
+	}
+}
+
+// enter ends the step before that of start.
+func (l *stepper[M, P]) enter(start int64) {
+	if l.a.Step == 0 {
+		return
+	}
+	if at := floor(start, l.a.Step); at != l.at {
+		l.flush()
+		l.at = at
+	}
+}
+
+func (l *stepper[M, P]) flush() {
+	if P(&l.sum).IsZero() {
+		return
+	}
+	span := l.a.Span
+	if l.a.Step > 0 {
+		span = tables.Span{From: max(l.at, span.From), To: min(l.at+l.a.Step, span.To)}
+	}
+	l.visit(l.series.key, &l.sum, l.ever, span, l.at)
+	var none M
+	l.sum = none
+}
+
+// overflow merges the overflow rows of all partitions into one series.
+type overflow[M any, P tables.Measure[M]] struct {
+	steps map[int64]*line[M]
+}
+
+type line[M any] struct {
+	m, ever M
+	known   bool
+	span    tables.Span
+}
+
+func (o *overflow[M, P]) add(_ string, m, ever *M, span tables.Span, step int64) {
+	l := o.steps[step]
+	if l == nil {
+		l = &line[M]{span: span}
+		o.steps[step] = l
+	}
+	P(&l.m).Merge(m)
+	if ever != nil {
+		P(&l.ever).Merge(ever)
+		l.known = true
+	}
+}
+
+func (o *overflow[M, P]) visit(visit Visit[M]) {
+	for _, step := range slices.Sorted(maps.Keys(o.steps)) {
+		l := o.steps[step]
+		ever := &l.ever
+		if !l.known {
+			ever = nil
+		}
+		visit(tables.OverflowKey, &l.m, ever, l.span, step)
+	}
+}

@@ -1,0 +1,394 @@
+// Package views is the read side of the tables. Every instance keeps a View of
+// each table with all of its partitions, fed with committed records only:
+//
+//	<group>-table    ── Update ──▶ row of a series: running total, open panes ┐
+//	                               progress: watermark, panes closed          ├─▶ Query, Series, Closed
+//	<table>-windows  ── Windows ─▶ closed panes: one by one for two hours,    ┘
+//	                               by the hour for 35 days
+//
+// The two topics are read independently of each other, so a pane may be in both,
+// or for a moment in neither. A View counts each pane of a series once and never
+// takes back what it showed:
+//
+//   - The window record of a pane is final and hides the pane in the row, which
+//     may lag behind. Windows of a series come in ascending order, so one number
+//     per series, the newest pane that came, tells which those are. It also makes
+//     records that are read again harmless.
+//   - A pane that left the row stays, as it was last shown, until its window
+//     record is there.
+//
+// A View starts no goroutine and knows neither Kafka nor what its measures mean.
+package views
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"ragstreams/tables"
+	"ragstreams/window"
+)
+
+const hour = int64(time.Hour / time.Millisecond)
+
+// Defaults of Options.
+const (
+	DefaultRetention     = 2 * time.Hour       // what people look at closely
+	DefaultHourRetention = 35 * 24 * time.Hour // the same day five weeks ago
+)
+
+// Options describes what a View reads.
+type Options struct {
+	Panes      window.Panes // Size must divide an hour
+	Partitions int32        // of the table
+	Assemblers int          // partitions whose watermarks the table waits for
+
+	// Retention is how far behind the newest watermark closed panes are kept one
+	// by one, at least; they leave by whole hours, whose sums are kept for
+	// HourRetention. 0 means the default.
+	Retention     time.Duration
+	HourRetention time.Duration
+
+	// Now is replaced in tests; nil means time.Now.
+	Now func() time.Time
+}
+
+// View is a table to read. All methods are safe for concurrent use.
+type View[M any, P tables.Measure[M]] struct {
+	o        Options
+	recovery *recovery
+
+	mu         sync.RWMutex
+	partitions []*partition[M, P]
+	newest     int64 // start of the newest pane of any series; window.None before
+	mark       int64 // newest watermark of any partition; window.None before
+}
+
+// partition is what is known of one partition of the table. It is guarded by the
+// View's lock.
+type partition[M any, P tables.Measure[M]] struct {
+	offset   int64 // of the last record of the changelog; -1 before
+	progress tables.Progress
+	closings [2]closing // the newest first
+	series   map[string]*series[M, P]
+	order    []*series[M, P] // the same; see tend
+	next     int             // in order
+	rows     int             // series that have a row
+}
+
+// closing is when the View learnt of closed panes.
+type closing struct {
+	through int64
+	at      time.Time
+}
+
+// New returns an empty View. Options that cannot work are a bug of the caller.
+func New[M any, P tables.Measure[M]](o Options) *View[M, P] {
+	if o.Panes.Size <= 0 || hour%o.Panes.Size != 0 || o.Partitions <= 0 || o.Assemblers <= 0 {
+		panic(fmt.Sprintf("BUG: view of panes of %d ms, %d partitions, %d assemblers", o.Panes.Size, o.Partitions, o.Assemblers))
+	}
+	if o.Retention == 0 {
+		o.Retention = DefaultRetention
+	}
+	if o.HourRetention == 0 {
+		o.HourRetention = DefaultHourRetention
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	v := &View[M, P]{o: o, newest: window.None, mark: window.None, recovery: newRecovery(o.Partitions)}
+	for range o.Partitions {
+		v.partitions = append(v.partitions, &partition[M, P]{
+			offset: -1, series: map[string]*series[M, P]{},
+			closings: [2]closing{{through: window.None}, {through: window.None}},
+		})
+	}
+	return v
+}
+
+// Pane returns the length of a pane in milliseconds.
+func (v *View[M, P]) Pane() int64 { return v.o.Panes.Size }
+
+// Partitions returns the number of partitions.
+func (v *View[M, P]) Partitions() int32 { return v.o.Partitions }
+
+func (v *View[M, P]) partition(n int32) (*partition[M, P], error) {
+	if n < 0 || int(n) >= len(v.partitions) {
+		return nil, fmt.Errorf("partition %d of a table with %d", n, len(v.partitions))
+	}
+	return v.partitions[n], nil
+}
+
+// Update takes in one record of the changelog: a row, the progress of the
+// partition, or a tombstone where value is empty. Of a record without a key, such
+// as a control record, it notes the offset only. A record that was taken in
+// before changes nothing. It keeps neither key nor value.
+func (v *View[M, P]) Update(partition int32, offset int64, key string, value []byte) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p, err := v.partition(partition)
+	if err != nil {
+		return fmt.Errorf("changelog: %w", err)
+	}
+	if offset <= p.offset {
+		return nil
+	}
+	switch {
+	case key == "":
+	case key == tables.ProgressKey:
+		err = v.updateProgress(p, value)
+	case len(value) == 0:
+		if s := p.series[key]; s != nil && s.row != nil {
+			s.setRow(nil)
+			p.count(key, -1)
+		}
+	default:
+		err = v.updateRow(p, key, value)
+	}
+	if err != nil {
+		return fmt.Errorf("changelog partition %d, offset %d: %w", partition, offset, err)
+	}
+	p.offset = offset
+	return nil
+}
+
+func (v *View[M, P]) updateProgress(p *partition[M, P], value []byte) error {
+	var progress tables.Progress
+	if err := progress.Decode(value); err != nil {
+		return err
+	}
+	if through := progress.ClosedThrough; through > p.progress.ClosedThrough {
+		p.closings = [2]closing{{through, v.o.Now()}, p.closings[0]}
+	}
+	p.progress = progress
+	if mark, ok := progress.Watermark(v.o.Assemblers); ok {
+		v.mark = max(v.mark, mark)
+	}
+	return nil
+}
+
+func (v *View[M, P]) updateRow(p *partition[M, P], key string, value []byte) error {
+	last, err := lastPane(value)
+	if err != nil {
+		return fmt.Errorf("row %q: %w", key, err)
+	}
+	if last != 0 {
+		v.newest = max(v.newest, last)
+	}
+	s := p.series[key]
+	if s == nil {
+		s = v.insert(p, key)
+	}
+	if s.row == nil {
+		p.count(key, 1)
+	}
+	s.setRow(slices.Clone(value))
+	return nil
+}
+
+// lastPane returns the LastPane of an encoded row, 0 when nothing was ever added
+// to a pane. It is asked for with every record and stands behind the version;
+// decoding all of the row for it would cost a hundred times as much.
+func lastPane(row []byte) (int64, error) {
+	if row[0] != tables.Version {
+		return 0, fmt.Errorf("format version %d, this program reads %d", row[0], tables.Version)
+	}
+	last, n := binary.Varint(row[1:])
+	if n <= 0 {
+		return 0, fmt.Errorf("bytes end too early")
+	}
+	return last, nil
+}
+
+func (v *View[M, P]) insert(p *partition[M, P], key string) *series[M, P] {
+	s := newSeries[M, P](key, v.o.Panes.Size)
+	p.series[s.key] = s
+	p.order = append(p.order, s)
+	return s
+}
+
+// count notes that a row came or left.
+func (p *partition[M, P]) count(key string, n int) {
+	if tables.IsSeries(key) {
+		p.rows += n
+	}
+}
+
+// Windows takes in one record of the windows topic, a batch of closed panes. Panes
+// that were taken in before change nothing. It does not keep value; an empty one
+// is ignored.
+func (v *View[M, P]) Windows(partition int32, value []byte) error {
+	if len(value) == 0 {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p, err := v.partition(partition)
+	if err != nil {
+		return fmt.Errorf("windows: %w", err)
+	}
+	r, err := tables.NewBatchReader(value)
+	if err == nil {
+		err = v.addWindows(p, r)
+	}
+	if err != nil {
+		return fmt.Errorf("windows of partition %d: %w", partition, err)
+	}
+	return nil
+}
+
+func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error {
+	if r.Header.HasWatermark {
+		v.mark = max(v.mark, r.Header.Watermark)
+	}
+	folded, expired := v.foldedBefore(), v.expiredBefore()
+	touched := 0
+	for r.Next() {
+		if r.Pane%v.o.Panes.Size != 0 {
+			return fmt.Errorf("a pane at %d where panes are %d ms long: was window.pane changed?", r.Pane, v.o.Panes.Size)
+		}
+		v.newest = max(v.newest, r.Pane)
+		s := p.series[string(r.Key)]
+		switch {
+		case r.Pane < expired, s != nil && r.Pane <= s.closed:
+			continue
+		case s == nil:
+			s = v.insert(p, string(r.Key))
+		}
+		s.panes.append(r.Pane, r.Body)
+		s.closed = r.Pane
+		touched++
+		if s.panes.reaches(foldBatch, folded) {
+			if err := s.fold(folded); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.Err(); err != nil {
+		return err
+	}
+	return v.tend(p, touched)
+}
+
+// foldedBefore returns the hour before which panes may have been folded into
+// hours, window.None when none are.
+func (v *View[M, P]) foldedBefore() int64 { return v.behind(v.o.Retention) }
+
+// expiredBefore returns the hour before which everything is forgotten.
+func (v *View[M, P]) expiredBefore() int64 { return v.behind(v.o.HourRetention) }
+
+func (v *View[M, P]) behind(d time.Duration) int64 {
+	if v.mark == window.None {
+		return window.None
+	}
+	return floor(v.mark-d.Milliseconds(), hour)
+}
+
+// floor rounds t down to a multiple of size.
+func floor(t, size int64) int64 { return window.Panes{Size: size}.Start(t) }
+
+// ceil rounds t up to a multiple of size.
+func ceil(t, size int64) int64 { return floor(t+size-1, size) }
+
+// tend looks after some series, each in its turn, in case they are silent: it
+// folds, expires and removes. All of them whenever an hour ends would keep readers
+// waiting.
+func (v *View[M, P]) tend(p *partition[M, P], touched int) error {
+	folded, expired := v.foldedBefore(), v.expiredBefore()
+	for range min(touched/foldBatch+64, len(p.order)) {
+		p.next %= len(p.order)
+		s := p.order[p.next]
+		if err := s.fold(folded); err != nil {
+			return err
+		}
+		s.hours.expire(expired)
+		if !s.empty(expired) {
+			p.next++
+			continue
+		}
+		delete(p.series, s.key)
+		last := len(p.order) - 1
+		p.order[p.next], p.order[last] = p.order[last], nil
+		p.order = p.order[:last]
+		if last == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// Watermark returns the least watermark of all partitions in Unix milliseconds,
+// and false until every one of them has one.
+func (v *View[M, P]) Watermark() (int64, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.watermark()
+}
+
+func (v *View[M, P]) watermark() (least int64, ok bool) {
+	for i, p := range v.partitions {
+		mark, ok := p.progress.Watermark(v.o.Assemblers)
+		if !ok {
+			return 0, false
+		}
+		if i == 0 || mark < least {
+			least = mark
+		}
+	}
+	return least, true
+}
+
+// Offset returns the offset of the last record of the changelog partition that
+// was taken in, -1 before the first.
+func (v *View[M, P]) Offset(partition int32) int64 {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	p, err := v.partition(partition)
+	if err != nil {
+		return -1
+	}
+	return p.offset
+}
+
+// Count returns how many series have a row in a partition. The overflow row is
+// none.
+func (v *View[M, P]) Count(partition int32) int {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	p, err := v.partition(partition)
+	if err != nil {
+		return 0
+	}
+	return p.rows
+}
+
+// Series calls visit with what each series of a partition, and its overflow row,
+// counted since it exists, open panes included. Of series that were forgotten it
+// tells nothing. The rows are those of one moment; visit may keep sum.
+func (v *View[M, P]) Series(partition int32, visit func(key string, sum *M)) error {
+	v.mu.RLock()
+	p, err := v.partition(partition)
+	if err != nil {
+		v.mu.RUnlock()
+		return err
+	}
+	rows := make(map[string][]byte, len(p.series)) // rows are never written to
+	for key, s := range p.series {
+		if s.row != nil {
+			rows[key] = s.row
+		}
+	}
+	v.mu.RUnlock()
+	for _, key := range slices.Sorted(maps.Keys(rows)) {
+		var row tables.Row[M, P]
+		if err := row.Decode(rows[key]); err != nil {
+			return fmt.Errorf("row %q: %w", key, err)
+		}
+		sum := row.Sum()
+		visit(key, &sum)
+	}
+	return nil
+}
