@@ -1,0 +1,388 @@
+package views_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ragstreams/tables"
+	"ragstreams/views"
+	"ragstreams/window"
+)
+
+const (
+	pane = int64(10_000)
+	hour = int64(3_600_000)
+)
+
+type (
+	traffic = tables.Traffic
+	row     = tables.Row[tables.Traffic, *tables.Traffic]
+)
+
+// rig is a view of one partition and what is fed to it.
+type rig struct {
+	*testing.T
+	view   *views.View[traffic, *traffic]
+	offset int64
+}
+
+func newRig(t *testing.T, o views.Options) *rig {
+	o.Panes, o.Assemblers = window.Panes{Size: pane, Grace: 60_000}, 1
+	if o.Partitions == 0 {
+		o.Partitions = 1
+	}
+	return &rig{T: t, view: views.New[traffic](o)}
+}
+
+func key(name string) string { return string(tables.AppendKey(nil, []byte(name), nil, nil)) }
+
+func (r *rig) update(partition int32, key string, value []byte) {
+	r.Helper()
+	r.offset++
+	if err := r.view.Update(partition, r.offset, key, value); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// row writes a row with a total of closed panes and open panes of equal counts.
+func (r *rig) row(name string, total int64, open ...int64) {
+	r.Helper()
+	r.update(0, key(name), rowOf(total, open...))
+}
+
+func rowOf(total int64, open ...int64) []byte {
+	w := row{Total: traffic{Count: total}}
+	for _, start := range open {
+		w.Add(start, &traffic{Count: 1})
+	}
+	return w.Append(nil)
+}
+
+// mark writes the progress row.
+func (r *rig) mark(partition int32, watermark int64) {
+	r.Helper()
+	var p tables.Progress
+	p.Observe(0, watermark)
+	r.update(partition, tables.ProgressKey, p.Append(nil))
+}
+
+type closed struct {
+	name  string
+	start int64
+	count int64
+}
+
+// windows writes one record of closed panes.
+func (r *rig) windows(partition int32, panes ...closed) {
+	r.Helper()
+	var w tables.BatchWriter
+	w.Reset(tables.BatchHeader{Assemble: partition})
+	for _, p := range panes {
+		k := key(p.name)
+		if p.name == "overflow" {
+			k = tables.OverflowKey
+		}
+		w.Add(k, p.start, &traffic{Count: p.count})
+	}
+	if err := r.view.Windows(partition, slices.Clone(w.Bytes())); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// ask returns the lines of an answer as "name@step=count", in order.
+func (r *rig) ask(q views.Query) string {
+	r.Helper()
+	var lines []string
+	_, err := r.view.Query(q, func(k string, m, _ *traffic, _ tables.Span, step int64) {
+		name := "overflow"
+		if k != tables.OverflowKey {
+			dims, err := tables.SplitKey(k)
+			if err != nil {
+				r.Fatal(err)
+			}
+			name = dims[0]
+		}
+		if q.Step > 0 {
+			name += fmt.Sprintf("@%d", step)
+		}
+		lines = append(lines, fmt.Sprintf("%s=%d", name, m.Count))
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, " ")
+}
+
+func (r *rig) want(q views.Query, want string) {
+	r.Helper()
+	if got := r.ask(q); got != want {
+		r.Errorf("query %+v: %q, want %q", q, got, want)
+	}
+}
+
+var everything = views.Query{From: 0, To: views.Newest}
+
+func TestPaneIsCountedOnce(t *testing.T) {
+	r := newRig(t, views.Options{})
+	r.row("a", 0, 0, pane)
+	r.want(everything, "a=2")
+	r.windows(0, closed{"a", 0, 5}) // the window is final: it knows more than the row we have
+	r.want(everything, "a=6")
+	r.row("a", 5, pane)
+	r.want(everything, "a=6")
+	r.want(views.Query{Total: true}, "a=6")
+	r.windows(0, closed{"a", 0, 5}) // read again
+	r.want(everything, "a=6")
+}
+
+func TestPaneStaysUntilItsWindowIsThere(t *testing.T) {
+	r := newRig(t, views.Options{})
+	r.row("a", 0, 0, pane)
+	r.want(everything, "a=2")
+	r.row("a", 1, pane) // the first pane was closed
+	r.want(everything, "a=2")
+	r.row("a", 1, pane, 2*pane)
+	r.want(everything, "a=3")
+	r.windows(0, closed{"a", 0, 1})
+	r.want(everything, "a=3")
+}
+
+func TestRangesAndSteps(t *testing.T) {
+	r := newRig(t, views.Options{})
+	r.windows(0, closed{"a", 0, 1}, closed{"a", pane, 2}, closed{"b", pane, 10})
+	r.row("a", 3, 2*pane)
+	for _, tt := range []struct {
+		q    views.Query
+		want string
+	}{
+		{views.Query{From: 0, To: pane}, "a=1"},
+		{views.Query{From: pane - 1, To: pane + 1}, "a=3 b=10"},
+		{views.Query{Window: pane}, "a=1"},
+		{views.Query{Window: 2 * pane}, "a=3 b=10"},
+		{views.Query{From: 0, To: views.Newest, Step: pane}, "a@0=1 a@10000=2 a@20000=1 b@10000=10"},
+		{views.Query{From: 0, To: views.Newest, Step: 2 * pane}, "a@0=3 a@20000=1 b@0=10"},
+	} {
+		r.want(tt.q, tt.want)
+	}
+	if _, err := r.view.Query(views.Query{From: 0, To: pane, Step: pane + 1}, nil); err == nil {
+		t.Error("a step that is no multiple of the pane is taken")
+	}
+}
+
+func TestOldPanesAreKeptByTheHour(t *testing.T) {
+	r := newRig(t, views.Options{Retention: 2 * time.Hour, HourRetention: 24 * time.Hour})
+	r.mark(0, 0)
+	for start := int64(0); start < 6*hour; start += 6 * pane {
+		r.windows(0, closed{"a", start, 1})
+		r.mark(0, start+pane)
+	}
+	r.want(views.Query{From: 0, To: 6 * hour}, "a=360")
+	r.want(views.Query{From: hour, To: 2 * hour}, "a=60")
+	r.want(views.Query{From: hour + pane, To: hour + 2*pane}, "a=60") // folded: hours count whole
+	r.want(views.Query{From: 5 * hour, To: 5*hour + pane}, "a=1")
+	r.want(views.Query{From: 0, To: 2 * hour, Step: pane}, "a@0=60 a@3600000=60")
+	for start := int64(40 * hour); start < 41*hour; start += pane {
+		r.windows(0, closed{"b", start, 1})
+		r.mark(0, start+pane)
+	}
+	r.want(views.Query{From: 0, To: 39 * hour}, "")
+	r.want(everything, "b=360")
+}
+
+func TestTombstone(t *testing.T) {
+	r := newRig(t, views.Options{})
+	r.windows(0, closed{"a", 0, 3})
+	r.row("a", 3)
+	r.row("b", 2)
+	if n := r.view.Count(0); n != 2 {
+		t.Errorf("count = %d, want 2", n)
+	}
+	r.update(0, key("a"), nil)
+	r.want(views.Query{Total: true}, "b=2")
+	r.want(views.Query{From: 0, To: pane}, "a=3") // history is history
+	if n := r.view.Count(0); n != 1 {
+		t.Errorf("count = %d, want 1", n)
+	}
+}
+
+func TestOverflowRowsAreOneSeries(t *testing.T) {
+	r := newRig(t, views.Options{Partitions: 2})
+	r.update(0, tables.OverflowKey, rowOf(5))
+	r.update(1, tables.OverflowKey, rowOf(2))
+	r.windows(0, closed{"overflow", 0, 3})
+	r.windows(1, closed{"overflow", 0, 1}, closed{"overflow", pane, 1})
+	r.want(views.Query{Total: true}, "overflow=7")
+	r.want(views.Query{From: 0, To: views.Newest, Step: pane}, "overflow@0=4 overflow@10000=1")
+	if n := r.view.Count(0); n != 0 {
+		t.Errorf("count = %d: the overflow row is no series", n)
+	}
+}
+
+func TestWatermarkIsTheLeastOfAllPartitions(t *testing.T) {
+	r := newRig(t, views.Options{Partitions: 2})
+	r.mark(0, 500)
+	if _, ok := r.view.Watermark(); ok {
+		t.Error("one partition has none yet")
+	}
+	r.mark(1, 300)
+	if got, ok := r.view.Watermark(); !ok || got != 300 {
+		t.Errorf("watermark = %d, %v", got, ok)
+	}
+}
+
+func TestRecordsThatWereTakenInChangeNothing(t *testing.T) {
+	r := newRig(t, views.Options{})
+	r.row("a", 5)
+	if err := r.view.Update(0, r.offset, key("a"), rowOf(99)); err != nil {
+		t.Fatal(err)
+	}
+	r.want(views.Query{Total: true}, "a=5")
+	r.update(0, "", nil) // a control record
+	if got := r.view.Offset(0); got != r.offset {
+		t.Errorf("offset = %d, want %d", got, r.offset)
+	}
+}
+
+func TestBadRecordsAreErrors(t *testing.T) {
+	r := newRig(t, views.Options{})
+	for name, err := range map[string]error{
+		"a row of another version": r.view.Update(0, 1, key("a"), []byte{99, 0}),
+		"progress of nonsense":     r.view.Update(0, 2, tables.ProgressKey, []byte{1, 255}),
+		"windows of nonsense":      r.view.Windows(0, []byte{1, 0, 0, 255}),
+		"a partition too many":     r.view.Update(7, 1, key("a"), rowOf(1)),
+	} {
+		if err == nil {
+			t.Errorf("%s is no error", name)
+		}
+	}
+}
+
+func TestRecovery(t *testing.T) {
+	r := newRig(t, views.Options{Partitions: 2})
+	got := r.view.Recovery()
+	if got.Ready || got.Ratio != 0 || got.Missing == "" {
+		t.Errorf("at first: %+v", got)
+	}
+	r.view.Recovered(views.Changelog)
+	r.view.Restoring(views.Closed, 0, 50, 100)
+	if got = r.view.Recovery(); got.Ready || got.Ratio != 0.625 {
+		t.Errorf("changelog and an eighth: %+v", got)
+	}
+	r.view.Restoring(views.Closed, 0, 100, 100)
+	r.view.Recovered(views.Closed, 1)
+	if got = r.view.Recovery(); !got.Ready || got.Ratio != 1 || got.Missing != "" {
+		t.Errorf("all: %+v", got)
+	}
+}
+
+func TestSeriesOfAPartition(t *testing.T) {
+	r := newRig(t, views.Options{Partitions: 2})
+	r.update(0, key("a"), rowOf(5, 0, pane))
+	r.update(1, key("b"), rowOf(1))
+	got := map[string]int64{}
+	if err := r.view.Series(0, func(k string, sum *traffic) { got[k] = sum.Count }); err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(got, map[string]int64{key("a"): 7}) {
+		t.Errorf("series = %v", got)
+	}
+}
+
+// TestAgainstATwin feeds a table's life in random order of its two streams and
+// compares every answer with what was really counted. No number may ever fall.
+func TestAgainstATwin(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		r := newRig(t, views.Options{})
+		names := []string{"a", "b", "c"}
+		truth := map[string]map[int64]int64{}
+		rowsOf := map[string]*row{}
+		for _, n := range names {
+			truth[n], rowsOf[n] = map[int64]int64{}, &row{}
+		}
+		var rowsQueue, windowsQueue []func() // each stream keeps its own order
+		seen := map[string]int64{}
+		next := int64(0)
+		deliver := func(queue *[]func()) {
+			if len(*queue) > 0 {
+				(*queue)[0]()
+				*queue = (*queue)[1:]
+			}
+		}
+		check := func() {
+			t.Helper()
+			for _, line := range strings.Fields(r.ask(views.Query{From: 0, To: views.Newest, Step: pane})) {
+				at, count, _ := strings.Cut(line, "=")
+				var n int64
+				fmt.Sscan(count, &n)
+				if n < seen[at] {
+					t.Fatalf("seed %d: %s fell from %d to %d", seed, at, seen[at], n)
+				}
+				name, start, _ := strings.Cut(at, "@")
+				var s int64
+				fmt.Sscan(start, &s)
+				if n > truth[name][s] {
+					t.Fatalf("seed %d: %s is %d, counted were %d", seed, at, n, truth[name][s])
+				}
+				seen[at] = n
+			}
+		}
+		for range 60 {
+			name := names[rng.IntN(len(names))]
+			switch rng.IntN(4) {
+			case 0, 1: // an event in one of the two open panes
+				start := (next + rng.Int64N(2)) * pane
+				rowsOf[name].Add(start, &traffic{Count: 1})
+				truth[name][start]++
+				value := rowsOf[name].Append(nil)
+				rowsQueue = append(rowsQueue, func() { r.encoded(name, value) })
+			case 2: // the oldest pane closes, for all
+				var batch []closed
+				for _, n := range names {
+					rowsOf[n].Close(next*pane, func(p tables.Pane[traffic]) { batch = append(batch, closed{n, p.Start, p.M.Count}) })
+					value := rowsOf[n].Append(nil)
+					rowsQueue = append(rowsQueue, func() { r.encoded(n, value) })
+				}
+				windowsQueue = append(windowsQueue, func() { r.windows(0, batch...) })
+				next++
+			case 3:
+				deliver(&rowsQueue)
+			}
+			if rng.IntN(2) == 0 {
+				deliver(&rowsQueue)
+			}
+			if rng.IntN(4) == 0 {
+				deliver(&windowsQueue)
+			}
+			check()
+		}
+		for len(rowsQueue)+len(windowsQueue) > 0 {
+			if rng.IntN(2) == 0 {
+				deliver(&rowsQueue)
+			} else {
+				deliver(&windowsQueue)
+			}
+			check()
+		}
+		for name, panes := range truth {
+			var sum int64
+			for start, n := range panes {
+				sum += n
+				if got := seen[fmt.Sprintf("%s@%d", name, start)]; got != n {
+					t.Fatalf("seed %d: %s at %d is %d, want %d", seed, name, start, got, n)
+				}
+			}
+			if sum > 0 && !strings.Contains(r.ask(views.Query{Total: true}), fmt.Sprintf("%s=%d", name, sum)) {
+				t.Fatalf("seed %d: totals %s, want %s=%d", seed, r.ask(views.Query{Total: true}), name, sum)
+			}
+		}
+	}
+}
+
+func (r *rig) encoded(name string, value []byte) { r.update(0, key(name), value) }
