@@ -52,6 +52,7 @@ func Run(ctx context.Context, o Options) error {
 		group.Go(func() error { return serve(ctx, l, handler(r, readers.tables, registry)) })
 	}
 	group.Go(func() error { return r.start(readers.members) })
+	group.Go(func() error { r.tellReady(readers.tables); return nil })
 	return group.Wait()
 }
 
@@ -82,6 +83,25 @@ type run struct {
 	status  *status
 	sources *sources
 	stages  *stages
+}
+
+// tellReady logs, once, when everything is restored and works.
+func (r *run) tellReady(all []queries.Table) {
+	started := time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		restored := !slices.ContainsFunc(all, func(t queries.Table) bool { _, missing := t.Recovery(); return missing != "" })
+		if restored && len(r.status.missing()) == 0 {
+			r.o.Logger.Info("ready", "after", time.Since(started).Round(time.Millisecond))
+			return
+		}
+	}
 }
 
 // start starts every part, each under a supervisor, once Kafka is there.
