@@ -52,24 +52,28 @@ func EnsureTopics(ctx context.Context, c Config, replication int, topics []Topic
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
 	}
-	counts := map[string]int32{}
 	var faults []error
-	var existing []string
 	for _, t := range topics {
-		detail, ok := found[t.Name]
-		missing := !ok || errors.Is(detail.Err, kerr.UnknownTopicOrPartition)
-		switch {
-		case missing && t.Create:
+		if t.Create && isMissing(found, t.Name) {
 			if err := createTopic(ctx, adm, t, replication); err != nil {
 				faults = append(faults, err)
-				continue
 			}
-			counts[t.Name] = t.Partitions
-		case missing && t.Optional:
-		case missing:
+		}
+	}
+	// Again: somebody else may have made a topic at the same time, in another way.
+	if found, err = adm.ListTopics(ctx, names...); err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	counts := map[string]int32{}
+	var existing []string
+	for _, t := range topics {
+		detail := found[t.Name]
+		switch {
+		case isMissing(found, t.Name) && (t.Create || t.Optional): // a fault of creating was noted
+		case isMissing(found, t.Name):
 			faults = append(faults, fmt.Errorf("topic %s does not exist: create it, or set kafka.create_topics", t.Name))
 		case errors.Is(detail.Err, kerr.TopicAuthorizationFailed):
-			faults = append(faults, fmt.Errorf("topic %s: not authorised: grant Describe, Read and, for own topics, Write to this user", t.Name))
+			faults = append(faults, fmt.Errorf("topic %s: not authorised: grant Describe, Read and, for own topics, Write to this user: %w", t.Name, detail.Err))
 		case detail.Err != nil:
 			faults = append(faults, fmt.Errorf("topic %s: %w", t.Name, detail.Err))
 		default:
@@ -84,6 +88,11 @@ func EnsureTopics(ctx context.Context, c Config, replication int, topics []Topic
 	}
 	faults = append(faults, checkConfigs(ctx, adm, topics, existing)...)
 	return counts, errors.Join(faults...)
+}
+
+func isMissing(found kadm.TopicDetails, name string) bool {
+	detail, ok := found[name]
+	return !ok || errors.Is(detail.Err, kerr.UnknownTopicOrPartition)
 }
 
 func createTopic(ctx context.Context, adm *kadm.Client, t Topic, replication int) error {
