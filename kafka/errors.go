@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"crypto/tls"
 	"errors"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,5 +24,8 @@ func IsFatal(err error) bool {
 			return true
 		}
 	}
-	return false
+	// Certificates that do not fit: ours is refused, or we refuse the broker's.
+	var verification *tls.CertificateVerificationError
+	var alert tls.AlertError
+	return errors.As(err, &verification) || errors.As(err, &alert)
 }

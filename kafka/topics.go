@@ -48,7 +48,7 @@ func EnsureTopics(ctx context.Context, c Config, replication int, topics []Topic
 	for i, t := range topics {
 		names[i] = t.Name
 	}
-	found, err := adm.ListTopics(ctx, names...)
+	found, err := listTopics(ctx, adm, names)
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
 	}
@@ -61,7 +61,7 @@ func EnsureTopics(ctx context.Context, c Config, replication int, topics []Topic
 		}
 	}
 	// Again: somebody else may have made a topic at the same time, in another way.
-	if found, err = adm.ListTopics(ctx, names...); err != nil {
+	if found, err = listTopics(ctx, adm, names); err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
 	}
 	counts := map[string]int32{}
@@ -79,7 +79,9 @@ func EnsureTopics(ctx context.Context, c Config, replication int, topics []Topic
 		default:
 			n := int32(len(detail.Partitions))
 			counts[t.Name] = n
-			existing = append(existing, t.Name)
+			if t.Compact || t.Forever || t.Retention > 0 { // others have no policy to keep
+				existing = append(existing, t.Name)
+			}
 			if t.Partitions != 0 && n != t.Partitions {
 				faults = append(faults, fmt.Errorf("topic %s has %d partitions, but kafka.partitions is %d: "+
 					"set it to %d, or start under another kafka.prefix; the count can not be changed later", t.Name, n, t.Partitions, n))
@@ -88,6 +90,29 @@ func EnsureTopics(ctx context.Context, c Config, replication int, topics []Topic
 	}
 	faults = append(faults, checkConfigs(ctx, adm, topics, existing)...)
 	return counts, errors.Join(faults...)
+}
+
+// listTopics looks topics up, also where some of them may not be seen: their Err
+// says so.
+func listTopics(ctx context.Context, adm *kadm.Client, names []string) (kadm.TopicDetails, error) {
+	found, err := adm.ListTopics(ctx, names...)
+	var denied *kadm.AuthError
+	if !errors.As(err, &denied) {
+		return found, err
+	}
+	found = kadm.TopicDetails{} // the answer is all or nothing
+	for _, name := range names {
+		one, err := adm.ListTopics(ctx, name)
+		switch {
+		case errors.As(err, &denied):
+			found[name] = kadm.TopicDetail{Topic: name, Err: denied.Err}
+		case err != nil:
+			return nil, err
+		default:
+			found[name] = one[name]
+		}
+	}
+	return found, nil
 }
 
 func isMissing(found kadm.TopicDetails, name string) bool {
@@ -162,6 +187,9 @@ func checkConfigs(ctx context.Context, adm *kadm.Client, topics []Topic, existin
 		return nil
 	}
 	configs, err := adm.DescribeTopicConfigs(ctx, existing...)
+	if denied := (*kadm.AuthError)(nil); errors.As(err, &denied) {
+		return nil
+	}
 	if err != nil {
 		return []error{fmt.Errorf("read topic settings: %w", err)}
 	}
@@ -239,7 +267,7 @@ func PartitionCounts(ctx context.Context, c Config, topics []string) (map[string
 		return nil, err
 	}
 	defer client.Close()
-	found, err := kadm.NewClient(client).ListTopics(ctx, topics...)
+	found, err := listTopics(ctx, kadm.NewClient(client), topics)
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
 	}
