@@ -128,13 +128,6 @@ func (i *instance) start() *instance {
 	return i
 }
 
-func (i *instance) kill() {
-	i.t.Helper()
-	if err := i.Kill(); err != nil {
-		i.t.Fatal(err)
-	}
-}
-
 func (i *instance) signal(s syscall.Signal) {
 	i.t.Helper()
 	if err := i.Signal(s); err != nil {

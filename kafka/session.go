@@ -237,7 +237,6 @@ func (s *Session) open() (*kgo.GroupTransactSession, error) {
 		kgo.SessionTimeout(s.cfg.SessionTimeout),
 		kgo.HeartbeatInterval(s.heartbeat()),
 		kgo.RebalanceTimeout(3*s.cfg.SessionTimeout),
-		kgo.RequireStableFetchOffsets(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.BlockRebalanceOnPoll(),

@@ -50,13 +50,11 @@ func names(t testing.TB) (in, group, table string) {
 type counter struct {
 	mu    sync.Mutex
 	tasks map[int32]*countTask
-	codec goka.Codec
 }
 
 type countTask struct {
 	owner *counter
 	a     Assignment
-	mu    sync.Mutex
 	rows  map[string]uint64
 	dirty map[string]bool
 }

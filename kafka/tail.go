@@ -106,14 +106,12 @@ func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
 	}
-	for i := range resp.Topics {
-		for j := range resp.Topics[i].Partitions {
-			got := &resp.Topics[i].Partitions[j]
-			if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
-				return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
-			}
-			return got, nil
-		}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, fmt.Errorf("fetch %s/%d at %d: the broker answered without the partition", topic, partition, from)
 	}
-	return nil, fmt.Errorf("fetch %s/%d at %d: the broker answered without the partition", topic, partition, from)
+	got := &resp.Topics[0].Partitions[0]
+	if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
+		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
+	}
+	return got, nil
 }

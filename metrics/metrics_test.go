@@ -55,8 +55,6 @@ func table[M any](v fake[M], t *tables.Table[M], owned map[int32]int64) metrics.
 	}
 }
 
-func noRate(func(string, float64)) {}
-
 func registry(t *testing.T, cs ...prometheus.Collector) *prometheus.Registry {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()

@@ -111,22 +111,6 @@ func (w *shown[M]) last() int64 {
 	return last
 }
 
-// lastOpen returns a time after which no pane is open, window.None when none is.
-func (s *series[M, P]) lastOpen() int64 {
-	last := s.shown.Load().last()
-	if s.row != nil {
-		inRow, err := lastPane(s.row)
-		if err != nil {
-			panic("BUG: a row that was looked at before: " + err.Error())
-		}
-		last = max(last, inRow)
-	}
-	if last <= s.closed {
-		return window.None
-	}
-	return last
-}
-
 // open returns the row and the panes without a window record, ascending, and
 // notes that they were shown.
 func (s *series[M, P]) open() (row tables.Row[M, P], panes []tables.Pane[M], err error) {
