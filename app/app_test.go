@@ -2,8 +2,11 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -11,7 +14,7 @@ import (
 
 	"ragstreams/generate"
 	"ragstreams/kafka"
-	"ragstreams/tables"
+	"ragstreams/verify"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -77,42 +80,46 @@ func produceAll(t testing.TB, o *Options, g *generate.Generator, n int) {
 	}
 }
 
-// changelog reads the committed rows of a table.
-func changelog[M any, P tables.Measure[M]](t testing.TB, o *Options, table *tables.Table[M]) (map[string]M, map[int32]tables.Progress) {
+// start runs the program until the test ends and returns a client of it, once it
+// listens.
+func start(t *testing.T, o Options) verify.Client {
 	t.Helper()
-	topic := o.names().Table(table.Name)
-	rows := map[string]M{}
-	progress := map[int32]tables.Progress{}
-	for p := range o.Partitions {
-		end, err := kafka.EndOffset(t.Context(), o.Kafka, topic, p)
-		if err != nil {
-			t.Fatal(err)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	listening := make(chan string, 1)
+	o.HTTPListen, o.OnListen = "127.0.0.1:0", func(addr string) { listening <- addr }
+	go func() { done <- Run(ctx, o) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
-		err = kafka.Read(t.Context(), o.Kafka, topic, p, 0, end, func(m kafka.Message) error {
-			if string(m.Key) == tables.ProgressKey {
-				var pr tables.Progress
-				if err := pr.Decode(m.Value); err != nil {
-					return err
-				}
-				progress[p] = pr
-				return nil
-			}
-			var row tables.Row[M, P]
-			if err := row.Decode(m.Value); err != nil {
-				return err
-			}
-			dims, err := table.DimsOf(string(m.Key))
-			if err != nil {
-				return err
-			}
-			rows[strings.Join(dims, "|")] = row.Sum()
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	})
+	select {
+	case addr := <-listening:
+		return verify.Client{URL: "http://" + addr}
+	case err := <-done:
+		done <- nil
+		t.Fatal(err)
 	}
-	return rows, progress
+	panic("BUG: unreachable")
+}
+
+// wantTruth waits until everything has arrived, and compares it.
+func wantTruth(t *testing.T, c verify.Client, truth *generate.Truth) {
+	t.Helper()
+	wait, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := c.Await(wait, truth); err != nil {
+		t.Fatal(err)
+	}
+	differences, err := c.Compare(t.Context(), truth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range differences {
+		t.Error(d)
+	}
 }
 
 func TestTablesEqualGroundTruth(t *testing.T) {
@@ -123,74 +130,47 @@ func TestTablesEqualGroundTruth(t *testing.T) {
 		Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5,
 		Topics: []generate.Topic{{Name: o.Sources[0], Partitions: 4}, {Name: o.Sources[1], Partitions: 3}},
 	})
-	if _, err := kafka.EnsureTopics(t.Context(), o.Kafka, 1, append(ownTopics(&o),
-		kafka.Topic{Name: o.Sources[0], Partitions: 4, Create: true, Forever: true},
-		kafka.Topic{Name: o.Sources[1], Partitions: 3, Create: true, Forever: true},
-	)); err != nil {
+	if _, err := kafka.EnsureTopics(t.Context(), o.Kafka, 1, []kafka.Topic{
+		{Name: o.Sources[0], Partitions: 4, Create: true, Forever: true},
+		{Name: o.Sources[1], Partitions: 3, Create: true, Forever: true},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	produceAll(t, &o, g, n)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	done := make(chan error, 1)
-	go func() { done <- Run(ctx, o) }()
-	truth := g.Truth()
-	deadline := time.Now().Add(60 * time.Second)
-	start := time.Now()
-	var records map[string]tables.Records
+	wantTruth(t, start(t, o), g.Truth())
+}
+
+// A source topic that does not exist is waited for, and read when it appears.
+func TestSourceTopicThatAppearsLater(t *testing.T) {
+	o := testOptions(t)
+	o.CreateTopics = false
+	o.MetadataInterval = 200 * time.Millisecond
+	client := start(t, o)
+	awaitReady(t, client.URL)
+	g := generate.New(generate.Config{Seed: 3, Step: time.Millisecond, Start: time.Now().Add(-time.Minute), Topics: []generate.Topic{{Name: o.Sources[1], Partitions: 2}}})
+	if _, err := kafka.EnsureTopics(t.Context(), o.Kafka, 1, []kafka.Topic{{Name: o.Sources[1], Partitions: 2, Create: true}}); err != nil {
+		t.Fatal(err)
+	}
+	produceAll(t, &o, g, 500)
+	wantTruth(t, client, g.Truth())
+}
+
+// awaitReady waits until /readyz says so.
+func awaitReady(t *testing.T, url string) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
 	for {
-		records, _ = changelog(t, &o, &tables.RecordsTable)
-		var out int64
-		for k, r := range records {
-			if !strings.Contains(k, "|in|") {
-				out += r.Count
+		resp, err := http.Get(url + "/readyz")
+		if err == nil {
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
 			}
+			err = errors.New(string(body))
 		}
-		if out == n || time.Now().After(deadline) {
-			break
+		if time.Now().After(deadline) {
+			t.Fatalf("not ready: %v", err)
 		}
-		select {
-		case err := <-done:
-			t.Fatal(err)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	t.Logf("drained in %s", time.Since(start))
-	for k, want := range truth.Records {
-		var got int64
-		for key, r := range records {
-			f := strings.Split(key, "|")
-			if f[0] == k.Topic && f[1] == k.Outcome && (k.Outcome != generate.Poison || f[2] == k.Reason) {
-				got += r.Count
-			}
-		}
-		if got != want {
-			t.Errorf("records %v = %d, want %d", k, got, want)
-		}
-	}
-	traffic, _ := changelog(t, &o, &tables.TrafficTable)
-	total := truth.Total()
-	if len(traffic) != len(total.Traffic) {
-		t.Errorf("%d traffic series, want %d", len(traffic), len(total.Traffic))
-	}
-	for k, want := range total.Traffic {
-		got := traffic[k.Tenant+"|"+k.App+"|"+k.EventType]
-		if got.Count != want.Count || got.Errors != want.Errors {
-			t.Errorf("traffic %v = %+v, want %+v", k, got, *want)
-		}
-	}
-	latency, _ := changelog(t, &o, &tables.LatencyTable)
-	for k, want := range total.Latency {
-		got := latency[strings.Join([]string{k.Tenant, k.App, k.Stage, k.Model}, "|")]
-		if got.Duration.Count() != want.Count || got.Duration.Sum() != int64(want.Sum) || got.Duration.Max() != int64(want.Max) {
-			t.Errorf("latency %v = %d %d, want %+v", k, got.Duration.Count(), got.Duration.Sum(), want.Count)
-		}
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	for k, v := range records {
-		t.Logf("%s = %d", k, v.Count)
 	}
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"ragstreams/codecs"
@@ -62,13 +63,24 @@ func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowe
 func viewMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], table string) member {
 	part := "view of " + table
 	return member{part, func(ctx context.Context) error {
+		ends, err := kafka.EndOffsets(ctx, s.o.Kafka, s.o.names().Table(table))
+		if err != nil {
+			return fmt.Errorf("open view of %s: %w", table, err)
+		}
+		var recovered atomic.Bool
+		update := func(p int32, offset int64, key string, value []byte) error {
+			if !recovered.Load() && offset < ends[p] {
+				v.Restoring(views.Changelog, p, offset+1, ends[p])
+			}
+			return v.Update(p, offset, key, value)
+		}
 		gv, err := goka.NewView(s.o.Kafka.Brokers, goka.Table(s.o.names().Table(table)), codecs.Bundle{},
 			goka.WithViewConsumerSaramaBuilder(kafka.ConsumerBuilder(s.o.Kafka, 2*s.o.SessionTimeout)),
 			goka.WithViewTopicManagerBuilder(kafka.TopicManagerBuilder(s.o.Kafka)),
 			goka.WithViewStorageBuilder(kafka.ViewStorage()),
 			goka.WithViewHasher(kafka.Hasher),
 			goka.WithViewLogger(kafka.GokaLogger(s.o.Logger)),
-			goka.WithViewCallback(kafka.SkipControl(v.Update)),
+			goka.WithViewCallback(kafka.SkipControl(update)),
 		)
 		if err != nil {
 			return fmt.Errorf("open view of %s: %w", table, err)
@@ -76,6 +88,7 @@ func viewMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], tabl
 		go func() {
 			select {
 			case <-gv.WaitRunning():
+				recovered.Store(true)
 				v.Recovered(views.Changelog)
 				s.status.clear(part)
 			case <-ctx.Done():
@@ -101,6 +114,7 @@ func windowsMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], t
 				}
 			},
 			CaughtUp: func() { v.Recovered(views.Closed); s.status.clear(part) },
+			Progress: func(p int32, read, end int64) { v.Restoring(views.Closed, p, read, end) },
 		}.Run(ctx)
 		if bad != nil {
 			return bad

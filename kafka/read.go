@@ -95,6 +95,9 @@ type Follower struct {
 	// CaughtUp is called once, when everything that was there at the start has
 	// been visited.
 	CaughtUp func()
+	// Progress, when set, is told until then how far a partition was read of what
+	// was there at the start.
+	Progress func(partition int32, read, end int64)
 }
 
 // Run reads until ctx ends (nil) or reading fails.
@@ -149,6 +152,9 @@ func (f Follower) Run(ctx context.Context) error {
 			if span, ok := missing[p]; ok {
 				span.next = r.Offset + 1
 				missing[p] = span
+				if f.Progress != nil {
+					f.Progress(p.partition, span.next, span.end)
+				}
 				if span.next >= span.end {
 					delete(missing, p)
 				}

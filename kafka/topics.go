@@ -315,3 +315,22 @@ func EndOffset(ctx context.Context, c Config, topic string, partition int32) (in
 	defer client.Close()
 	return endOffset(ctx, client, topic, partition, false)
 }
+
+// EndOffsets returns the high watermark of every partition of a topic.
+func EndOffsets(ctx context.Context, c Config, topic string) (map[int32]int64, error) {
+	client, err := c.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	listed, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("end offsets of %s: %w", topic, err)
+	}
+	ends := map[int32]int64{}
+	listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
+	return ends, nil
+}

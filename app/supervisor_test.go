@@ -1,0 +1,79 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// supervised runs a part whose run returns the given errors, then waits for ctx.
+func supervised(t *testing.T, reachable error, results ...error) (err error, runs int, took time.Duration) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		start := time.Now()
+		s := supervisor{
+			name: "part", log: slog.New(slog.DiscardHandler), status: newStatus(),
+			reachable: func(context.Context) error { return reachable },
+			run: func(ctx context.Context) error {
+				runs++
+				if runs <= len(results) {
+					return results[runs-1]
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			},
+		}
+		err = s.Run(ctx)
+		took = time.Since(start)
+	})
+	return err, runs, took
+}
+
+func TestSupervisorStartsAgain(t *testing.T) {
+	bad := errors.New("bad")
+	err, runs, took := supervised(t, nil, bad, bad, nil)
+	if err != nil || runs != 4 || took != time.Hour {
+		t.Errorf("error %v after %d runs and %s, want none, four runs, and the end when it was asked for", err, runs, took)
+	}
+}
+
+func TestSupervisorGivesUp(t *testing.T) {
+	bad := errors.New("bad")
+	var all []error
+	for range 2 * maxFailures {
+		all = append(all, bad)
+	}
+	err, runs, took := supervised(t, nil, all...)
+	if !errors.Is(err, bad) || runs != maxFailures || !strings.Contains(err.Error(), "part: failed 10 times in a row") {
+		t.Errorf("error %v after %d runs", err, runs)
+	}
+	if took < 10*time.Second || took > time.Minute {
+		t.Errorf("gave up after %s: the pauses do not grow, or too much", took)
+	}
+}
+
+func TestSupervisorEndsAtOnceWhenOnlyAPersonCanHelp(t *testing.T) {
+	err, runs, _ := supervised(t, nil, kerr.GroupAuthorizationFailed)
+	if !errors.Is(err, kerr.GroupAuthorizationFailed) || runs != 1 {
+		t.Errorf("error %v after %d runs", err, runs)
+	}
+}
+
+func TestSupervisorWaitsForKafka(t *testing.T) {
+	var all []error
+	for range 5 * maxFailures {
+		all = append(all, errors.New("no broker"))
+	}
+	err, runs, _ := supervised(t, errors.New("away"), all...)
+	if err != nil || runs != len(all)+1 {
+		t.Errorf("error %v after %d runs: while Kafka is away nothing is counted", err, runs)
+	}
+}
