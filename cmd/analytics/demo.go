@@ -62,7 +62,7 @@ func demo(ctx context.Context, env environment, o demoOptions) error {
 	opts.Kafka.Brokers, opts.Kafka.Compress = broker.Brokers(), false
 	opts.Instance, opts.Version, opts.HTTPListen = "demo", version(), o.listen
 	opts.Replication, opts.Sessions = 1, 1
-	opts.HourRetention = 24 * time.Hour
+	opts.HourRetention = demoHistory
 	opts.Sources = opts.Sources[:2]
 	if o.verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(env.stderr, nil))
@@ -134,14 +134,18 @@ func demo(ctx context.Context, env environment, o demoOptions) error {
 	return errors.Join(err, <-ended)
 }
 
-// demoBroker bounds what the embedded broker keeps.
+// demoBroker bounds what the embedded broker keeps: it compacts changelogs and
+// deletes what is past its retention twice a minute, by segments.
 var demoBroker = map[string]string{
-	"log.segment.bytes":   strconv.Itoa(8 << 20),
-	"log.retention.bytes": strconv.Itoa(64 << 20),
+	"log.segment.bytes":      strconv.Itoa(4 << 20),
+	"log.cleaner.backoff.ms": "30000",
 }
 
-// demoSource bounds the source topics: ten minutes of traffic.
-var demoSource = map[string]string{"retention.ms": "600000", "retention.bytes": strconv.Itoa(64 << 20), "segment.bytes": strconv.Itoa(8 << 20)}
+// demoSource bounds the source topics: five minutes of traffic.
+var demoSource = map[string]string{"retention.ms": "300000", "retention.bytes": strconv.Itoa(64 << 20)}
+
+// demoHistory is how long the demo keeps closed windows.
+const demoHistory = 2 * time.Hour
 
 // marker names the file that says that a folder may be emptied.
 const marker = "ragstreams-demo"
