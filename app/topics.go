@@ -1,9 +1,10 @@
 package app
 
 import (
+	"time"
+
 	"ragstreams/kafka"
 	"ragstreams/processors"
-	"time"
 )
 
 // ownTopics lists every topic that the program makes for itself.
@@ -34,7 +35,7 @@ func ownTopics(o *Options) []kafka.Topic {
 func sourceTopics(o *Options) []kafka.Topic {
 	var topics []kafka.Topic
 	for _, s := range o.Sources {
-		topics = append(topics, kafka.Topic{Name: s, Partitions: 0, Create: o.CreateTopics, Optional: true})
+		topics = append(topics, kafka.Topic{Name: s, MakeWith: o.Partitions, Create: o.CreateTopics, Optional: true})
 	}
 	return topics
 }

@@ -17,6 +17,9 @@ import (
 type Topic struct {
 	Name       string
 	Partitions int32 // 0: any number
+	// MakeWith is how many partitions the topic is made with when any number will
+	// do. Default 1.
+	MakeWith int32
 	Compact    bool  // cleanup.policy must be compact
 	// Retention is how long records must be kept at least; 0 with Compact or
 	// Forever says nothing of time.
@@ -139,7 +142,7 @@ func createTopic(ctx context.Context, adm *kadm.Client, t Topic, replication int
 	for k, v := range t.Config {
 		set(k, v)
 	}
-	resp, err := adm.CreateTopic(ctx, max(t.Partitions, 1), int16(replication), config, t.Name)
+	resp, err := adm.CreateTopic(ctx, max(t.Partitions, t.MakeWith, 1), int16(replication), config, t.Name)
 	if err == nil {
 		err = resp.Err
 	}

@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -177,6 +178,21 @@ func readPID(path string) (int, error) {
 		return 0, fmt.Errorf("read process id from %s: %w", path, err)
 	}
 	return pid, nil
+}
+
+var kafkaVersion = regexp.MustCompile(`(?m)^version=(\S+)$`)
+
+// KafkaVersion returns the version of the broker that Kafka starts.
+func (s *Site) KafkaVersion() (string, error) {
+	text, err := os.ReadFile(s.script("kafka.sh"))
+	if err != nil {
+		return "", fmt.Errorf("version of Kafka: %w", err)
+	}
+	found := kafkaVersion.FindSubmatch(text)
+	if found == nil {
+		return "", errors.New("version of Kafka: kafka.sh does not say")
+	}
+	return string(found[1]), nil
 }
 
 // Prometheus starts a Prometheus that scrapes the targets (host:port) every
