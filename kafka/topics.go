@@ -20,7 +20,7 @@ type Topic struct {
 	// MakeWith is how many partitions the topic is made with when any number will
 	// do. Default 1.
 	MakeWith int32
-	Compact    bool  // cleanup.policy must be compact
+	Compact  bool // cleanup.policy must be compact
 	// Retention is how long records must be kept at least; 0 with Compact or
 	// Forever says nothing of time.
 	Retention time.Duration
