@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	"ragstreams/codecs"
@@ -40,13 +39,12 @@ const watermarkInterval = time.Second
 type Assemble struct {
 	cfg   AssembleConfig
 	out   Output
-	mu    sync.Mutex
-	tasks map[int32]*AssembleTask
+	tasks tasks[*AssembleTask]
 }
 
 // NewAssemble returns the stage for one session, whose output is out.
 func NewAssemble(cfg AssembleConfig, out Output) *Assemble {
-	return &Assemble{cfg: cfg, out: out, tasks: map[int32]*AssembleTask{}}
+	return &Assemble{cfg: cfg, out: out}
 }
 
 // Graph returns the goka group.
@@ -56,7 +54,7 @@ func (a *Assemble) Graph() *goka.GroupGraph {
 	edges := []goka.Edge{
 		goka.Input(goka.Stream(n.Events()), raw, func(ctx goka.Context, msg any) {
 			if record, ok := msg.([]byte); ok {
-				a.task(ctx.Partition()).Process(ctx.Offset(), record)
+				a.tasks.of(n.Events(), ctx.Partition()).Process(ctx.Offset(), record)
 			}
 		}),
 		goka.Output(goka.Stream(n.Late()), raw),
@@ -65,16 +63,6 @@ func (a *Assemble) Graph() *goka.GroupGraph {
 		edges = append(edges, goka.Output(goka.Stream(n.Partials(table)), raw))
 	}
 	return goka.DefineGroup(goka.Group(n.AssembleGroup()), edges...)
-}
-
-func (a *Assemble) task(partition int32) *AssembleTask {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	t := a.tasks[partition]
-	if t == nil {
-		panic(fmt.Sprintf("BUG: record of %s/%d without a task", a.cfg.Names.Events(), partition))
-	}
-	return t
 }
 
 // assembleMetadata is the format of the metadata of assemble's offsets: watermark
@@ -104,9 +92,7 @@ func (a *Assemble) Assign(ctx context.Context, partition int32, offset int64, me
 	if err != nil {
 		return nil, fmt.Errorf("read the ids of open panes again: %w", err)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.tasks[partition] = t
+	a.tasks.add(partition, t)
 	return t, nil
 }
 
@@ -371,13 +357,7 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 func (t *AssembleTask) Paused() bool { return false }
 
 // Close implements the transport's task.
-func (t *AssembleTask) Close() {
-	t.stage.mu.Lock()
-	defer t.stage.mu.Unlock()
-	if t.stage.tasks[t.partition] == t {
-		delete(t.stage.tasks, t.partition)
-	}
-}
+func (t *AssembleTask) Close() { t.stage.tasks.remove(t.partition, t) }
 
 func (t *AssembleTask) batches(table string) *batches {
 	c := &t.stage.cfg

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"ragstreams/codecs"
@@ -42,13 +41,12 @@ const reportInterval = time.Second
 type Ingest struct {
 	cfg   IngestConfig
 	out   Output
-	mu    sync.Mutex
-	tasks map[int32]*IngestTask
+	tasks tasks[*IngestTask]
 }
 
 // NewIngest returns the stage for one session, whose output is out.
 func NewIngest(cfg IngestConfig, out Output) *Ingest {
-	return &Ingest{cfg: cfg, out: out, tasks: map[int32]*IngestTask{}}
+	return &Ingest{cfg: cfg, out: out}
 }
 
 // Graph returns the goka group.
@@ -61,7 +59,7 @@ func (g *Ingest) Graph() *goka.GroupGraph {
 			if !ok { // a nil value: only a test driver sends one past the transport
 				return
 			}
-			g.task(ctx.Partition()).Process(bundle)
+			g.tasks.of(g.cfg.Topic, ctx.Partition()).Process(bundle)
 		}),
 		goka.Output(goka.Stream(n.Events()), raw),
 		goka.Output(goka.Stream(n.Progress()), raw),
@@ -69,16 +67,6 @@ func (g *Ingest) Graph() *goka.GroupGraph {
 		goka.Output(goka.Stream(n.Late()), raw),
 		goka.Output(goka.Stream(n.Partials(tables.RecordsTable.Name)), raw),
 	)
-}
-
-func (g *Ingest) task(partition int32) *IngestTask {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	t := g.tasks[partition]
-	if t == nil {
-		panic(fmt.Sprintf("BUG: record of %s/%d without a task", g.cfg.Topic, partition))
-	}
-	return t
 }
 
 // Assign starts work on a partition. metadata is what the last Flush before the
@@ -103,9 +91,7 @@ func (g *Ingest) Assign(partition int32, metadata string) (*IngestTask, error) {
 		t.serial[i] = 1
 		t.dests[i].Reset(c.Topic, partition)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.tasks[partition] = t
+	g.tasks.add(partition, t)
 	return t, nil
 }
 
@@ -364,10 +350,4 @@ func (t *IngestTask) Paused() bool {
 }
 
 // Close implements the transport's task.
-func (t *IngestTask) Close() {
-	t.stage.mu.Lock()
-	defer t.stage.mu.Unlock()
-	if t.stage.tasks[t.partition] == t {
-		delete(t.stage.tasks, t.partition)
-	}
-}
+func (t *IngestTask) Close() { t.stage.tasks.remove(t.partition, t) }

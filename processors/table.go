@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
-	"sync"
 
 	"ragstreams/codecs"
 	"ragstreams/tables"
@@ -34,13 +33,12 @@ type TableConfig struct {
 type Table[M any, P tables.Measure[M]] struct {
 	cfg   TableConfig
 	out   Output
-	mu    sync.Mutex
-	tasks map[int32]*TableTask[M, P]
+	tasks tasks[*TableTask[M, P]]
 }
 
 // NewTable returns the stage for one session, whose output is out.
 func NewTable[M any, P tables.Measure[M]](cfg TableConfig, out Output) *Table[M, P] {
-	return &Table[M, P]{cfg: cfg, out: out, tasks: map[int32]*TableTask[M, P]{}}
+	return &Table[M, P]{cfg: cfg, out: out}
 }
 
 // Graph returns the goka group.
@@ -50,22 +48,12 @@ func (t *Table[M, P]) Graph() *goka.GroupGraph {
 	return goka.DefineGroup(goka.Group(n.TableGroup(t.cfg.Table)),
 		goka.Input(goka.Stream(n.Partials(t.cfg.Table)), raw, func(ctx goka.Context, msg any) {
 			if batch, ok := msg.([]byte); ok {
-				t.task(ctx.Partition()).Process(ctx.Offset(), batch)
+				t.tasks.of(n.Partials(t.cfg.Table), ctx.Partition()).Process(ctx.Offset(), batch)
 			}
 		}),
 		goka.Output(goka.Stream(n.Windows(t.cfg.Table)), raw),
 		goka.Persist(raw),
 	)
-}
-
-func (t *Table[M, P]) task(partition int32) *TableTask[M, P] {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	task := t.tasks[partition]
-	if task == nil {
-		panic(fmt.Sprintf("BUG: record of %s/%d without a task", t.cfg.Names.Partials(t.cfg.Table), partition))
-	}
-	return task
 }
 
 // Assign starts work on a partition whose rows were restored.
@@ -82,9 +70,7 @@ func (t *Table[M, P]) Assign(partition int32, rows Rows) (*TableTask[M, P], erro
 	if err != nil {
 		return nil, fmt.Errorf("table %s, partition %d: %w", t.cfg.Table, partition, err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.tasks[partition] = task
+	t.tasks.add(partition, task)
 	return task, nil
 }
 
@@ -271,13 +257,7 @@ func (t *TableTask[M, P]) Flush(bool) (string, error) {
 func (t *TableTask[M, P]) Paused() bool { return false }
 
 // Close implements the transport's task.
-func (t *TableTask[M, P]) Close() {
-	t.stage.mu.Lock()
-	defer t.stage.mu.Unlock()
-	if t.stage.tasks[t.partition] == t {
-		delete(t.stage.tasks, t.partition)
-	}
-}
+func (t *TableTask[M, P]) Close() { t.stage.tasks.remove(t.partition, t) }
 
 // Visit calls visit for every row as it stands, uncommitted changes included.
 func (t *TableTask[M, P]) Visit(visit func(key string, row *tables.Row[M, P])) {
