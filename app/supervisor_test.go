@@ -13,7 +13,7 @@ import (
 )
 
 // supervised runs a part whose run returns the given errors, then waits for ctx.
-func supervised(t *testing.T, reachable error, results ...error) (err error, runs int, took time.Duration) {
+func supervised(t *testing.T, reachable error, results ...error) (runs int, took time.Duration, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -34,12 +34,12 @@ func supervised(t *testing.T, reachable error, results ...error) (err error, run
 		err = s.Run(ctx)
 		took = time.Since(start)
 	})
-	return err, runs, took
+	return runs, took, err
 }
 
 func TestSupervisorStartsAgain(t *testing.T) {
 	bad := errors.New("bad")
-	err, runs, took := supervised(t, nil, bad, bad, nil)
+	runs, took, err := supervised(t, nil, bad, bad, nil)
 	if err != nil || runs != 4 || took != time.Hour {
 		t.Errorf("error %v after %d runs and %s, want none, four runs, and the end when it was asked for", err, runs, took)
 	}
@@ -51,7 +51,7 @@ func TestSupervisorGivesUp(t *testing.T) {
 	for range 2 * maxFailures {
 		all = append(all, bad)
 	}
-	err, runs, took := supervised(t, nil, all...)
+	runs, took, err := supervised(t, nil, all...)
 	if !errors.Is(err, bad) || runs != maxFailures || !strings.Contains(err.Error(), "part: failed 10 times in a row") {
 		t.Errorf("error %v after %d runs", err, runs)
 	}
@@ -61,7 +61,7 @@ func TestSupervisorGivesUp(t *testing.T) {
 }
 
 func TestSupervisorEndsAtOnceWhenOnlyAPersonCanHelp(t *testing.T) {
-	err, runs, _ := supervised(t, nil, kerr.GroupAuthorizationFailed)
+	runs, _, err := supervised(t, nil, kerr.GroupAuthorizationFailed)
 	if !errors.Is(err, kerr.GroupAuthorizationFailed) || runs != 1 {
 		t.Errorf("error %v after %d runs", err, runs)
 	}
@@ -72,7 +72,7 @@ func TestSupervisorWaitsForKafka(t *testing.T) {
 	for range 5 * maxFailures {
 		all = append(all, errors.New("no broker"))
 	}
-	err, runs, _ := supervised(t, errors.New("away"), all...)
+	runs, _, err := supervised(t, errors.New("away"), all...)
 	if err != nil || runs != len(all)+1 {
 		t.Errorf("error %v after %d runs: while Kafka is away nothing is counted", err, runs)
 	}
