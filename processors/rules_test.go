@@ -103,13 +103,15 @@ func TestDuplicatesWhereverTheyArrive(t *testing.T) {
 	d.event(0, "12:00:01", "a")
 	d.event(1, "12:00:01", "a")
 	d.event(1, "12:00:01", "b")
-	d.event(0, "12:00:01", "a", `"tenant":"another"`)
+	d.event(0, "12:00:01", "a", `"tenant":"one"`)
+	d.event(0, "12:00:01", "a", `"tenant":"two"`)
+	d.event(0, "12:00:01", "a", `"trace_id":"another trace"`)
 	d.event(0, "12:00:01", "")
 	d.event(0, "12:00:01", "")
 	d.flow(false)
 	d.event(1, "12:00:01", "b")
 	d.flow(false)
-	d.wantOutcomes("counted 5, duplicate 3, in 8")
+	d.wantOutcomes("counted 7, duplicate 3, in 10")
 }
 
 // The set of ids is not in the changelog: it is read again.
@@ -355,5 +357,85 @@ func TestSilentSeriesIsForgotten(t *testing.T) {
 	}
 	if len(kept) != 2 { // the other one, and the progress row
 		t.Errorf("%d rows, want 2", len(kept))
+	}
+}
+
+// Once its pane is closed an id is forgotten: a copy is late, whoever sends it,
+// with and without a restart in between.
+func TestCopyAfterItsPaneIsClosedIsLate(t *testing.T) {
+	d := newDriver(t, 2)
+	d.event(0, "12:00:01", "a")
+	d.event(1, "12:00:01", "b")
+	d.flow(true)
+	d.mono += 31 * time.Second
+	d.event(0, "12:00:30", "open still")
+	d.event(0, "12:01:10", "c")
+	d.flow(true)
+	d.flow(true) // partition 1 is idle, the pane is closed
+	d.event(1, "12:00:01", "a")
+	d.flow(true)
+	d.wantOutcomes("counted 4, in 5, late/watermark 1")
+	d.startAssemble()
+	d.event(1, "12:00:01", "b")
+	d.event(1, "12:00:30", "open still")
+	d.flow(true)
+	d.wantOutcomes("counted 4, duplicate 1, in 7, late/watermark 2")
+}
+
+// A series may be forgotten by the same watermark that closes its last pane.
+func TestForgottenWithItsLastPane(t *testing.T) {
+	d := newDriver(t, 1)
+	kept := rows{}
+	d.traffic = startTable[tables.Traffic](d, "traffic", processors.TableConfig{Forget: 600_000}, kept)
+	d.event(0, "12:00:01", "a", `"tenant":"gone"`)
+	d.flow(false)
+	d.event(0, "12:30:00", "b", `"tenant":"here"`)
+	d.flow(false)
+	d.flow(false)
+	d.wantWindows("12:00:00 user_query 1")
+	for key := range kept {
+		if strings.Contains(key, "gone") {
+			t.Error("the series is still there")
+		}
+	}
+}
+
+// What a partition has closed is durable: a partial for it can only be a bug, and
+// must not become a second window.
+func TestClosedPanesStayClosedAfterARestart(t *testing.T) {
+	d := newDriver(t, 1)
+	kept := rows{}
+	d.traffic = startTable[tables.Traffic](d, "traffic", processors.TableConfig{}, kept)
+	d.event(0, "12:00:01", "a")
+	d.flow(false)
+	d.event(0, "12:01:10", "b")
+	d.flow(false)
+	d.wantWindows("12:00:00 user_query 1")
+	again := startTable[tables.Traffic](d, "traffic", processors.TableConfig{}, kept)
+	var w tables.BatchWriter
+	w.Reset(tables.BatchHeader{})
+	w.Add(string(tables.AppendKey(nil, nil, nil, nil)), at("12:00:00").UnixMilli(), &tables.Traffic{Count: 1})
+	defer func() {
+		if p, _ := recover().(string); !strings.Contains(p, "BUG") {
+			t.Errorf("a partial for a closed pane: %v, want a panic that says BUG", p)
+		}
+	}()
+	again.task.Process(0, w.Bytes())
+}
+
+// Who is behind the watermark anyway makes nobody wait.
+func TestReaderDoesNotWaitForTheLate(t *testing.T) {
+	d := newDriver(t, 2)
+	d.event(0, "12:00:00", "a")
+	d.event(1, "12:00:00", "b")
+	d.flow(true)
+	d.mono += 31 * time.Second
+	d.event(0, "12:10:00", "c")
+	d.flow(true)
+	d.event(0, "12:20:00", "d")
+	d.event(1, "12:00:01", "late")
+	d.flow(false)
+	if d.ingest[0].task.Paused() {
+		t.Error("paused for a partition whose events are late")
 	}
 }

@@ -24,7 +24,8 @@ type TableConfig struct {
 	MaxSeries    int
 	MaxPerTenant int
 	// Forget removes a series that has been silent this long, in milliseconds of
-	// event time, with its running totals. 0: never.
+	// event time, with its running totals; longer than a pane and its grace, so that
+	// nothing of it is open. 0: never.
 	Forget int64
 }
 
@@ -204,7 +205,7 @@ func (t *TableTask[M, P]) close() {
 				}
 			})
 		}
-		if c.Forget > 0 && key != tables.OverflowKey && len(r.row.Open) == 0 && r.row.LastPane+c.Forget <= mark {
+		if c.Forget > 0 && key != tables.OverflowKey && r.row.LastPane+c.Forget <= mark {
 			t.forget(r)
 		}
 	}
