@@ -34,7 +34,7 @@ func newReaders(s *stages, reg prometheus.Registerer) *readers {
 	errors := addView(r, &tables.ErrorsTable, true)
 	records := addView(r, &tables.RecordsTable, false)
 	reg.MustRegister(
-		metrics.Traffic(exported(s, traffic, &tables.TrafficTable), func(visit func(string, float64)) { rate(s, traffic, visit) }),
+		metrics.Traffic(exported(s, traffic, &tables.TrafficTable), func() map[string]float64 { return rate(s, traffic) }),
 		metrics.Latency(exported(s, latency, &tables.LatencyTable)),
 		metrics.Errors(exported(s, errors, &tables.ErrorsTable)),
 		metrics.Records(exported(s, records, &tables.RecordsTable), s.o.Partitions),
@@ -48,7 +48,7 @@ func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowe
 		Panes: o.panes(), Partitions: o.Partitions, Assemblers: int(o.Partitions),
 		Retention: o.PaneRetention, HourRetention: o.HourRetention, Now: o.Clock.Wall,
 	})
-	r.tables = append(r.tables, queries.Of(v, t))
+	r.tables = append(r.tables, queries.Of(v, t, windowed))
 	r.members = append(r.members, viewMember(r.stages, v, t.Name))
 	if windowed {
 		r.members = append(r.members, windowsMember(r.stages, v, t.Name))
@@ -136,22 +136,33 @@ func exported[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], t *tab
 // is longer, that is closed.
 const rateWindow = time.Minute
 
-func rate(s *stages, v *views.View[tables.Traffic, *tables.Traffic], visit func(key string, perSecond float64)) {
+// rateFor is how long after it ended that minute is still shown: a rate of hours
+// ago is none, and the watermark stands still through a quiet night.
+const rateFor = 5 * time.Minute
+
+// rate returns events a second by series, nil when there is no such minute.
+func rate(s *stages, v *views.View[tables.Traffic, *tables.Traffic]) map[string]float64 {
 	mark, ok := v.Watermark()
 	if !ok {
-		return
+		return nil
 	}
 	p := s.o.panes()
 	through := p.ClosedThrough(mark)
 	if through == window.None {
-		return
+		return nil
 	}
 	span := max(rateWindow.Milliseconds(), p.Size)
 	end := through + p.Size
+	if s.o.Clock.Wall().UnixMilli()-end > (rateFor + s.o.Grace).Milliseconds() {
+		return nil
+	}
+	rates := map[string]float64{}
 	_, err := v.Query(views.Query{From: end - span, To: end}, func(key string, m, _ *tables.Traffic, _ tables.Span, _ int64) {
-		visit(key, float64(m.Count)/(float64(span)/1000))
+		rates[key] = float64(m.Count) / (float64(span) / 1000)
 	})
 	if err != nil {
 		s.o.Logger.Error("the rate of traffic cannot be read", "error", err)
+		return nil
 	}
+	return rates
 }

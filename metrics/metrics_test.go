@@ -75,33 +75,35 @@ func TestTrafficOfOwnedPartitions(t *testing.T) {
 			0: {key("acme", "kotaemon", "query"): {Count: 10, Errors: 3}, tables.OverflowKey: {Count: 5, Errors: 1}},
 			1: {key("acme", "kotaemon", "answer"): {Count: 7}, tables.OverflowKey: {Count: 2}},
 			2: {key("not", "ours", "x"): {Count: 1}},
+			4: {key("_overflow", "_overflow", "_overflow"): {Count: 3}},
 			3: {key("not", "come", "far enough"): {Count: 1}},
 		},
 		offsets: map[int32]int64{0: 9, 1: 5, 2: 99, 3: 3}, mark: 60_000,
 	}
-	owned := map[int32]int64{0: 9, 1: -1, 3: 4}
-	reg := registry(t, metrics.Traffic(table(v, &tables.TrafficTable, owned), func(visit func(string, float64)) {
-		visit(key("acme", "kotaemon", "query"), 2.5)
-		visit(key("not", "ours", "x"), 9)
+	owned := map[int32]int64{0: 9, 1: -1, 3: 4, 4: -1}
+	reg := registry(t, metrics.Traffic(table(v, &tables.TrafficTable, owned), func() map[string]float64 {
+		return map[string]float64{key("acme", "kotaemon", "query"): 2.5, key("not", "ours", "x"): 9}
 	}))
 	want := `
 # HELP rag_events_total Events counted, by whether they succeeded.
 # TYPE rag_events_total counter
 rag_events_total{app="_overflow",event_type="_overflow",status="error",tenant="_overflow"} 1
-rag_events_total{app="_overflow",event_type="_overflow",status="ok",tenant="_overflow"} 6
+rag_events_total{app="_overflow",event_type="_overflow",status="ok",tenant="_overflow"} 9
 rag_events_total{app="kotaemon",event_type="answer",status="error",tenant="acme"} 0
 rag_events_total{app="kotaemon",event_type="answer",status="ok",tenant="acme"} 7
 rag_events_total{app="kotaemon",event_type="query",status="error",tenant="acme"} 3
 rag_events_total{app="kotaemon",event_type="query",status="ok",tenant="acme"} 7
 # HELP rag_qps Events a second over the newest minute of event time.
 # TYPE rag_qps gauge
+rag_qps{app="_overflow",event_type="_overflow",tenant="_overflow"} 0
+rag_qps{app="kotaemon",event_type="answer",tenant="acme"} 0
 rag_qps{app="kotaemon",event_type="query",tenant="acme"} 2.5
 # HELP analytics_series Series of the table, in partitions owned by this instance.
 # TYPE analytics_series gauge
-analytics_series{table="traffic"} 2
+analytics_series{table="traffic"} 3
 # HELP analytics_series_overflow_total Events counted in the overflow series because of a limit.
 # TYPE analytics_series_overflow_total counter
-analytics_series_overflow_total{table="traffic"} 7
+analytics_series_overflow_total{table="traffic"} 10
 # HELP analytics_lag_seconds How far the table's watermark is behind the clock.
 # TYPE analytics_lag_seconds gauge
 analytics_lag_seconds{table="traffic"} 1
@@ -111,6 +113,7 @@ analytics_lag_seconds{table="traffic"} 1
 	}
 	delete(owned, 0)
 	delete(owned, 1)
+	delete(owned, 4)
 	if n, err := testutil.GatherAndCount(reg, "rag_events_total", "rag_qps"); err != nil || n != 0 {
 		t.Errorf("%d series are left after the partitions went, %v", n, err)
 	}

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"ragstreams/tables"
@@ -46,35 +48,40 @@ func (t Table[M]) owned() []int32 {
 }
 
 // read visits every series to export, with its labels. The overflow rows of all
-// partitions are one series; it comes last. It returns the number of series and
-// the overflow, nil when there is none.
-func read[M any, P tables.Measure[M]](t Table[M], visit func(dims []string, sum *M)) (count int, over *M) {
+// partitions are one series; it comes last. A series of a tenant who calls
+// everything as the overflow row is called joins it. It returns the number of
+// series and the overflow, nil when there is none. A row that cannot be read
+// fails the scrape.
+func read[M any, P tables.Measure[M]](t Table[M], ch chan<- prometheus.Metric, visit func(dims []string, sum *M)) (count int, over *M) {
+	overflowDims, err := t.Table.DimsOf(tables.OverflowKey)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	failed := func(err error) {
+		ch <- prometheus.NewInvalidMetric(seriesCount.desc, fmt.Errorf("table %s: %w", t.Table.Name, err))
+	}
 	for _, p := range t.owned() {
 		count += t.View.Count(p)
 		err := t.View.Series(p, func(key string, sum *M) {
-			if key == tables.OverflowKey {
+			dims, err := t.Table.DimsOf(key)
+			switch {
+			case err != nil:
+				failed(err)
+			case slices.Equal(dims, overflowDims):
 				if over == nil {
 					over = new(M)
 				}
 				P(over).Merge(sum)
-				return
+			default:
+				visit(dims, sum)
 			}
-			dims, err := t.Table.DimsOf(key)
-			if err != nil {
-				panic("BUG: a key of another table: " + err.Error())
-			}
-			visit(dims, sum)
 		})
 		if err != nil {
-			panic("BUG: a row that the view took in cannot be read: " + err.Error())
+			failed(err)
 		}
 	}
 	if over != nil {
-		dims, err := t.Table.DimsOf(tables.OverflowKey)
-		if err != nil {
-			panic("BUG: " + err.Error())
-		}
-		visit(dims, over)
+		visit(overflowDims, over)
 	}
 	return count, over
 }
@@ -97,21 +104,22 @@ type collector func(ch chan<- prometheus.Metric)
 func (c collector) Describe(chan<- *prometheus.Desc)    {}
 func (c collector) Collect(ch chan<- prometheus.Metric) { c(ch) }
 
-// Traffic exports the table traffic. rate covers the newest minute.
-func Traffic(t Table[tables.Traffic], rate func(visit func(key string, perSecond float64))) prometheus.Collector {
+// Traffic exports the table traffic. rate returns the events a second of every
+// series that had any in the newest minute, by key, or nil when there is no minute
+// to speak of.
+func Traffic(t Table[tables.Traffic], rate func() map[string]float64) prometheus.Collector {
 	return collector(func(ch chan<- prometheus.Metric) {
-		shown := map[[3]string]bool{}
-		count, over := read(t, func(d []string, m *tables.Traffic) {
-			shown[[3]string{d[0], d[1], d[2]}] = true
+		var shown [][3]string
+		count, over := read(t, ch, func(d []string, m *tables.Traffic) {
+			shown = append(shown, [3]string{d[0], d[1], d[2]})
 			ch <- events.value(float64(m.Count-m.Errors), d[0], d[1], d[2], "ok")
 			ch <- events.value(float64(m.Errors), d[0], d[1], d[2], "error")
 		})
-		rate(func(key string, perSecond float64) {
-			d, err := t.Table.DimsOf(key)
-			if err == nil && shown[[3]string{d[0], d[1], d[2]}] {
-				ch <- qps.value(perSecond, d[0], d[1], d[2])
+		if rates := rate(); rates != nil {
+			for _, d := range shown {
+				ch <- qps.value(rates[string(tables.AppendKey(nil, []byte(d[0]), []byte(d[1]), []byte(d[2])))], d[0], d[1], d[2])
 			}
-		})
+		}
 		n := 0.0
 		if over != nil {
 			n = float64(over.Count)
@@ -123,7 +131,7 @@ func Traffic(t Table[tables.Traffic], rate func(visit func(key string, perSecond
 // Latency exports the table latency.
 func Latency(t Table[tables.Latency]) prometheus.Collector {
 	return collector(func(ch chan<- prometheus.Metric) {
-		count, over := read(t, func(d []string, m *tables.Latency) {
+		count, over := read(t, ch, func(d []string, m *tables.Latency) {
 			if !m.Duration.IsZero() {
 				exemplars := []tables.Exemplar{m.Newest}
 				if m.Slowest != m.Newest {
@@ -146,7 +154,7 @@ func Latency(t Table[tables.Latency]) prometheus.Collector {
 // Errors exports the table errors.
 func Errors(t Table[tables.Errors]) prometheus.Collector {
 	return collector(func(ch chan<- prometheus.Metric) {
-		count, over := read(t, func(d []string, m *tables.Errors) {
+		count, over := read(t, ch, func(d []string, m *tables.Errors) {
 			errorType := m.ErrorType
 			if d[0] == tables.OverflowLabel {
 				errorType = tables.OverflowLabel
@@ -167,7 +175,7 @@ const outcomeIn = "in"
 // Records exports the table records: what became of every record.
 func Records(t Table[tables.Records], partitions int32) prometheus.Collector {
 	return collector(func(ch chan<- prometheus.Metric) {
-		count, _ := read(t, func(d []string, m *tables.Records) {
+		count, _ := read(t, ch, func(d []string, m *tables.Records) {
 			if d[1] == outcomeIn {
 				ch <- recordsIn.value(float64(m.Count), d[0])
 			} else {
@@ -191,7 +199,8 @@ func Records(t Table[tables.Records], partitions int32) prometheus.Collector {
 				}
 			})
 			if err != nil {
-				panic("BUG: a row that the view took in cannot be read: " + err.Error())
+				ch <- prometheus.NewInvalidMetric(inFlight.desc, err)
+				return
 			}
 		}
 		for topic, n := range flight {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"ragstreams/tables"
@@ -34,7 +35,8 @@ func (e badParam) Error() string { return e.text }
 // reserved are the parameters that are no columns.
 var reserved = []string{"window", "from", "to", "total", "step", "limit", "format"}
 
-func parseParams(values url.Values, d *tables.Definition, pane int64) (params, error) {
+func parseParams(values url.Values, t Table) (params, error) {
+	d, pane := t.Definition(), t.Pane()
 	p := params{limit: defaultLimit, filter: map[int][]string{}}
 	for name := range values {
 		if slices.Contains(reserved, name) {
@@ -44,7 +46,10 @@ func parseParams(values url.Values, d *tables.Definition, pane int64) (params, e
 			continue
 		}
 		i := slices.IndexFunc(d.Columns, func(c tables.Column) bool { return c.Name == name })
-		if i < 0 || d.Columns[i].Type != tables.TypeString {
+		if i >= 0 && d.Columns[i].Type != tables.TypeString {
+			return p, badParam{fmt.Sprintf("column %q is no text and cannot be filtered by", name), "filter by " + strings.Join(d.Dims, ", ")}
+		}
+		if i < 0 {
 			return p, badParam{fmt.Sprintf("unknown parameter %q", name), fmt.Sprintf("did you mean %q?", nearest(name, d))}
 		}
 		p.filter[i] = values[name]
@@ -64,6 +69,12 @@ func parseParams(values url.Values, d *tables.Definition, pane int64) (params, e
 	to, hasTo, err := instant(values, "to")
 	if err != nil {
 		return p, err
+	}
+	if !t.Windowed() {
+		if hasWindow || hasFrom || hasTo || values.Get("step") != "" {
+			return p, badParam{fmt.Sprintf("table %s has no windows", d.Name), "leave window, from, to and step out: it tells everything since the beginning"}
+		}
+		p.query.Total = true
 	}
 	switch {
 	case p.query.Total && (hasWindow || hasFrom || hasTo):

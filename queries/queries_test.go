@@ -34,7 +34,7 @@ type api struct {
 func newAPI(t *testing.T) *api {
 	a := &api{T: t, view: views.New[tables.Traffic](views.Options{Panes: panes, Partitions: 1, Assemblers: 1})}
 	a.handler = queries.Handler(queries.Options{
-		Tables:  []queries.Table{queries.Of(a.view, &tables.TrafficTable)},
+		Tables:  []queries.Table{queries.Of(a.view, &tables.TrafficTable, true)},
 		Now:     func() time.Time { return noon.Add(time.Minute) },
 		Missing: func() []string { return a.missing },
 		Notes:   func() []string { return []string{"a note"} },
@@ -83,7 +83,8 @@ type answer struct {
 	Table     string
 	Watermark *string
 	Lag       *float64 `json:"lag_seconds"`
-	From, To  string
+	From, To  *string
+	Step      *float64 `json:"step_seconds"`
 	Columns   []tables.Column
 	Rows      []map[string]any
 	Truncated bool
@@ -117,8 +118,8 @@ func TestTableAnswer(t *testing.T) {
 	if got.Table != "traffic" || *got.Watermark != "2026-03-01T12:00:15.000Z" || *got.Lag != 45 || got.Truncated {
 		t.Errorf("head = %+v", got)
 	}
-	if got.From != "2026-03-01T11:55:20.000Z" || got.To != "2026-03-01T12:00:20.000Z" {
-		t.Errorf("range = %s to %s, want five minutes up to the end of the newest pane", got.From, got.To)
+	if *got.From != "2026-03-01T11:55:20.000Z" || *got.To != "2026-03-01T12:00:20.000Z" || got.Step != nil {
+		t.Errorf("range = %s to %s, want five minutes up to the end of the newest pane", *got.From, *got.To)
 	}
 	if len(got.Columns) != len(tables.TrafficTable.Columns) || got.Columns[0].Name != "tenant" {
 		t.Errorf("columns = %+v", got.Columns)
@@ -166,6 +167,9 @@ func TestStepAddsItsStart(t *testing.T) {
 	if got.Rows[0]["window_start"] != "2026-03-01T12:00:00.000Z" || got.Rows[2]["window_start"] != "2026-03-01T12:00:10.000Z" {
 		t.Errorf("rows = %v", got.Rows)
 	}
+	if got.Step == nil || *got.Step != 10 {
+		t.Errorf("step = %v", got.Step)
+	}
 	if got.Rows[0]["qps"] != 0.6 {
 		t.Errorf("qps = %v, want the count of the step by its length", got.Rows[0]["qps"])
 	}
@@ -191,7 +195,7 @@ func TestBadRequestsSayWhatIsAccepted(t *testing.T) {
 		{404, "/api/tables/trafic", []string{`"trafic"`, "traffic"}},
 		{404, "/api/nothing", []string{"/api/nothing", "/api/tables"}},
 		{400, "/api/tables/traffic?tenat=acme", []string{`"tenat"`, `"tenant"`}},
-		{400, "/api/tables/traffic?count=3", []string{`"count"`}},
+		{400, "/api/tables/traffic?count=3", []string{`"count"`, "no text", "tenant"}},
 		{400, "/api/tables/traffic?window=5", []string{`window is "5"`, "5m"}},
 		{400, "/api/tables/traffic?window=-5s", []string{`window is "-5s"`}},
 		{400, "/api/tables/traffic?window=15s", []string{"window is 15s", "10s"}},
@@ -250,7 +254,7 @@ func TestBeforeItIsRestoredTheAnswerIs503(t *testing.T) {
 	a.view.Recovered(views.Changelog)
 	a.ask(503, "/api/tables/traffic")
 	a.view.Recovered(views.Closed)
-	if got := a.ask(200, "/api/tables/traffic"); got.Watermark != nil || len(got.Rows) != 0 {
+	if got := a.ask(200, "/api/tables/traffic"); got.Watermark != nil || len(got.Rows) != 0 || got.From != nil || got.To != nil {
 		t.Errorf("an empty table answers %+v", got)
 	}
 }
@@ -325,5 +329,31 @@ func TestConsole(t *testing.T) {
 	}
 	if got := a.get("/nothing"); got.Code != 404 {
 		t.Errorf("/nothing = %d", got.Code)
+	}
+}
+
+func TestTotalHasNoBeginning(t *testing.T) {
+	got := full(t).ask(200, "/api/tables/traffic?total=true")
+	if got.From != nil || got.To == nil || *got.To != "2026-03-01T12:00:20.000Z" {
+		t.Errorf("range = %v to %v", got.From, got.To)
+	}
+}
+
+// A table without windows answers with everything, and refuses to be asked for a
+// part.
+func TestTableWithoutWindows(t *testing.T) {
+	a := full(t)
+	a.handler = queries.Handler(queries.Options{
+		Tables:  []queries.Table{queries.Of(a.view, &tables.TrafficTable, false)},
+		Now:     time.Now,
+		Missing: func() []string { return nil }, Notes: func() []string { return nil },
+	})
+	if got := a.ask(200, "/api/tables/traffic"); !slices.Equal(counts(got.Rows), []int{7, 110}) {
+		t.Errorf("rows = %v", got.Rows)
+	}
+	for _, q := range []string{"window=5m", "step=10s", "from=1&to=2"} {
+		if got := a.ask(400, "/api/tables/traffic?"+q); !strings.Contains(got.Error, "no windows") {
+			t.Errorf("%s: %q", q, got.Error)
+		}
 	}
 }

@@ -40,8 +40,18 @@ type Table interface {
 	// Recovery returns how much was restored, 0 to 1, and what is missing, "" when
 	// the table can be read.
 	Recovery() (progress float64, missing string)
-	// Rows answers a query: the range that it covered, and its rows.
-	Rows(q Query) (from, to int64, rows []Row, err error)
+	// Windowed tells whether the table has windows, or totals only.
+	Windowed() bool
+	Rows(q Query) (Answer, error)
+}
+
+// Answer is what a query covered, and its rows. A total has no beginning, and a
+// table without data neither beginning nor end.
+type Answer struct {
+	Rows           []Row
+	From, To       int64 // Unix milliseconds
+	HasFrom, HasTo bool
+	Step           int64 // milliseconds; whole hours where panes are kept by the hour
 }
 
 type tableAPI struct{ o Options }
@@ -94,7 +104,7 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := a.o.Tables[i]
-	p, err := parseParams(r.URL.Query(), t.Definition(), t.Pane())
+	p, err := parseParams(r.URL.Query(), t)
 	if err != nil {
 		hint := ""
 		if bad := (badParam{}); errors.As(err, &bad) {
@@ -109,12 +119,12 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	mark, lag := a.freshness(t) // before the rows: they are at least as new
-	from, to, rows, err := t.Rows(p.query)
+	got, err := t.Rows(p.query)
 	if err != nil {
 		fail(w, http.StatusInternalServerError, "the table cannot be read: "+err.Error(), "see the log")
 		return
 	}
-	rows = slices.DeleteFunc(rows, func(row Row) bool { return !p.matches(row) })
+	rows := slices.DeleteFunc(got.Rows, func(row Row) bool { return !p.matches(row) })
 	slices.SortFunc(rows, func(a, b Row) int { return compareRows(a, b, t.Definition()) })
 	truncated := len(rows) > p.limit
 	rows = rows[:min(len(rows), p.limit)]
@@ -129,11 +139,17 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		writeCSV(w, columns, rows, mark, truncated)
 		return
 	}
-	writeJSON(w, tableHead{
-		Table: t.Definition().Name, Watermark: mark, Lag: lag,
-		From: timeText(time.UnixMilli(from)), To: timeText(time.UnixMilli(to)),
-		Columns: columns, Truncated: truncated,
-	}, rows)
+	head := tableHead{Table: t.Definition().Name, Watermark: mark, Lag: lag, Columns: columns, Truncated: truncated}
+	if got.HasFrom {
+		head.From = new(timeText(time.UnixMilli(got.From)))
+	}
+	if got.HasTo {
+		head.To = new(timeText(time.UnixMilli(got.To)))
+	}
+	if p.query.Step > 0 {
+		head.Step = new(millis(got.Step).Seconds())
+	}
+	writeJSON(w, head, rows)
 }
 
 func (p params) matches(row Row) bool {
@@ -165,8 +181,9 @@ type tableHead struct {
 	Table     string          `json:"table"`
 	Watermark *string         `json:"watermark"`
 	Lag       *float64        `json:"lag_seconds"`
-	From      string          `json:"from"`
-	To        string          `json:"to"`
+	From      *string         `json:"from"`
+	To        *string         `json:"to"`
+	Step      *float64        `json:"step_seconds,omitempty"`
 	Columns   []tables.Column `json:"columns"`
 	Truncated bool            `json:"truncated,omitempty"`
 }
