@@ -70,6 +70,9 @@ func (s *Session) workOn(ctx context.Context, gts *kgo.GroupTransactSession, han
 	if _, err := gts.End(ctx, kgo.TryAbort); err != nil {
 		return fmt.Errorf("reset the transaction: %w", err)
 	}
+	if !s.assigned.current(version) { // revoked meanwhile: the reset forgot that, too
+		return errReassigned
+	}
 	g := &generation{
 		s: s, gts: gts, version: version, parts: parts, at: at,
 		tasks: map[int32]Task{}, claims: map[int32]*claim{},
@@ -184,6 +187,9 @@ func (g *generation) start(ctx context.Context, handler sarama.ConsumerGroupHand
 			return fmt.Errorf("start on %s/%d: %w", a.Topic, p, err)
 		}
 		g.tasks[p] = task
+	}
+	if !g.s.assigned.current(g.version) { // a restore may have taken long
+		return errReassigned
 	}
 	if err := g.commit(); err != nil {
 		return err

@@ -439,3 +439,11 @@ func TestReaderDoesNotWaitForTheLate(t *testing.T) {
 		t.Error("paused for a partition whose events are late")
 	}
 }
+
+// The first pane of all time is a pane like any other.
+func TestEventOf1970(t *testing.T) {
+	d := newDriver(t, 1)
+	d.raw(0, []byte(`{"event_type":"user_query","timestamp":"1970-01-01T00:00:00Z"}`))
+	d.flow(false)
+	d.wantOutcomes("counted 1, in 1")
+}
