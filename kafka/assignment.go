@@ -28,8 +28,15 @@ type position struct {
 
 // assignments is what the group gave to a session. The client's callbacks
 // write it, the session reads it between two cycles.
+//
+// The callbacks alone do not suffice: the client's transactional session passes
+// on the first revocation, and the first loss, between two ends of a transaction
+// and swallows others. So every time the client joins the group again, what it
+// then says that it holds is the truth; see joining. No partition moves to
+// another member before its old owner has joined again or was removed, and a
+// member that was removed cannot commit.
 type assignments struct {
-	client atomic.Pointer[kgo.Client]
+	client atomic.Pointer[kgo.Client] // since the first assignment; nil between two clients
 
 	mu       sync.Mutex
 	owned    map[int32]bool     // partition → its position is known
@@ -39,7 +46,9 @@ type assignments struct {
 	wake     context.CancelFunc // ends a poll under way
 }
 
+// init forgets what a client before was given.
 func (a *assignments) init() {
+	a.client.Store(nil)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.owned, a.position, a.err = map[int32]bool{}, map[int32]position{}, nil
@@ -56,6 +65,7 @@ func (a *assignments) changed() {
 // onAssigned pauses new partitions: nothing is read before goka is set up. It
 // returns how many partitions are owned now.
 func (a *assignments) onAssigned(cl *kgo.Client, added map[string][]int32) int {
+	a.client.Store(cl)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	cl.PauseFetchPartitions(added)
@@ -79,6 +89,50 @@ func (a *assignments) onLost(_ context.Context, _ *kgo.Client, lost map[string][
 			a.changed()
 		}
 	}
+}
+
+// errMembershipLost says that the coordinator removed this member while it was
+// about to join again. The client joins anew but holds on to its partitions and
+// positions, which may have been another's meanwhile.
+var errMembershipLost = fmt.Errorf("the group removed this member while it was rejoining: %w", errStartOver)
+
+// joining is called with what the client holds whenever it joins the group, and
+// with its member id, empty for a new member.
+func (a *assignments) joining(held map[string][]int32, memberID string) {
+	kept := map[int32]bool{}
+	for _, ps := range held {
+		for _, p := range ps {
+			kept[p] = true
+		}
+	}
+	if memberID == "" && len(kept) > 0 {
+		a.fail(errMembershipLost)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for p := range a.owned {
+		if !kept[p] {
+			delete(a.owned, p)
+			delete(a.position, p)
+			a.changed()
+		}
+	}
+}
+
+// joinObserver is a balancer that tells assignments of every join.
+type joinObserver struct {
+	kgo.GroupBalancer
+	a *assignments
+}
+
+// JoinGroupMetadata implements kgo.GroupBalancer.
+func (o joinObserver) JoinGroupMetadata(topics []string, held map[string][]int32, generation int32) []byte {
+	if cl := o.a.client.Load(); cl != nil { // nil: nothing was assigned yet
+		id, _ := cl.GroupMetadata()
+		o.a.joining(held, id)
+	}
+	return o.GroupBalancer.JoinGroupMetadata(topics, held, generation)
 }
 
 // onFetched keeps the metadata of the committed offsets.
@@ -156,6 +210,35 @@ func (s *Session) adjustOffsets(ctx context.Context, offsets map[string]map[int3
 	a.changed()
 	return offsets, nil
 }
+
+// checkPositions returns an error unless what the group has committed is what this
+// session remembers. After an abort that nobody asked for it need not be: the
+// commit may have been done and its answer lost. A new session then begins with
+// what was committed.
+func (s *Session) checkPositions(ctx context.Context) error {
+	a := &s.assigned
+	offsets, err := kadm.NewClient(s.client.Load()).FetchOffsets(kadm.RequireStable(ctx), s.cfg.Group)
+	if err != nil {
+		return fmt.Errorf("offsets of group %s after an aborted transaction: %w", s.cfg.Group, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for p := range a.owned {
+		o, ok := offsets.Lookup(s.cfg.Topic, p)
+		switch {
+		case !ok || o.At < 0: // nothing was committed yet
+		case o.Err != nil:
+			return fmt.Errorf("offset of %s/%d after an aborted transaction: %w", s.cfg.Topic, p, o.Err)
+		case a.position[p] != position{o.At, o.Metadata}:
+			return fmt.Errorf("%s/%d: %w: offset %d is committed, %d was", s.cfg.Topic, p, errOutcome, o.At, a.position[p].offset)
+		}
+	}
+	return nil
+}
+
+// errOutcome says that a transaction reported as aborted was committed, or that
+// another member has committed since.
+var errOutcome = fmt.Errorf("the outcome of a transaction was not what was reported: %w", errStartOver)
 
 func (a *assignments) fail(err error) {
 	a.mu.Lock()

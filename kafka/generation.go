@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -357,26 +358,40 @@ func (g *generation) messages(records []*kgo.Record) []*sarama.ConsumerMessage {
 	return out
 }
 
-// findEnds learns which partitions without new records were read to their end.
+// findEnds learns which of the partitions without new records are read to their
+// end now. One whose end cannot be told is not: it may have records that cannot be
+// fetched.
 func (g *generation) findEnds() {
 	topic, cl := g.s.cfg.Topic, g.gts.Client()
 	ctx, cancel := context.WithTimeout(g.ctx, g.s.cfg.SessionTimeout)
 	defer cancel()
+	var quiet []int32
 	for _, p := range g.parts {
-		if !g.quiet[p] || g.atEnd[p] || g.tasks[p].Paused() {
-			g.quiet[p] = true
+		if g.quiet[p] && !g.tasks[p].Paused() {
+			quiet = append(quiet, p)
+		} else {
+			g.atEnd[p] = false
+		}
+		g.quiet[p] = true
+	}
+	if len(quiet) == 0 {
+		return
+	}
+	ends, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		g.s.cfg.log().Warn("cannot tell whether partitions were read to their end", "topic", topic, "error", err)
+	}
+	for _, p := range quiet {
+		end, ok := ends.Lookup(topic, p)
+		if !ok || end.Err != nil {
+			g.atEnd[p] = false
 			continue
 		}
-		end, err := endOffset(ctx, cl, topic, p, true)
-		if err != nil {
-			g.s.cfg.log().Warn("cannot tell whether a partition was read to its end", "topic", topic, "partition", p, "error", err)
+		at := g.at[p].offset
+		if at < end.Offset {
+			state, err := tail(ctx, cl, topic, p, at, end.Offset)
+			g.atEnd[p] = err == nil && state == tailEmpty
 			continue
-		}
-		at := g.at[p]
-		if at.offset < end {
-			if state, err := tail(ctx, cl, topic, p, at.offset, end); err != nil || state != tailEmpty {
-				continue
-			}
 		}
 		g.atEnd[p] = true
 	}
@@ -395,6 +410,11 @@ func (g *generation) begin() error {
 	return nil
 }
 
+// errHalfOpen says that the broker holds a transaction open that the client does
+// not know of: settle began it and the end did not commit. What it holds would be
+// committed with the next one; a new client's InitProducerID aborts it.
+var errHalfOpen = fmt.Errorf("the commit was refused after its transaction had begun: %w", errStartOver)
+
 // commit flushes all tasks and ends the transaction with the offset and
 // metadata of every owned partition.
 func (g *generation) commit() error {
@@ -402,32 +422,19 @@ func (g *generation) commit() error {
 	if err := g.begin(); err != nil {
 		return err
 	}
-	var failed error
-	for _, p := range g.parts {
-		metadata, err := g.tasks[p].Flush(g.atEnd[p])
-		if err != nil {
-			failed = fmt.Errorf("flush %s/%d: %w", g.s.cfg.Topic, p, err)
-			break
-		}
-		at := g.at[p]
-		at.metadata = metadata
-		g.at[p] = at
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), 2*g.s.cfg.SessionTimeout)
 	defer cancel()
-	if failed == nil {
-		if err := g.gts.Client().Flush(ctx); err != nil {
-			return fmt.Errorf("flush produced records: %w", err)
-		}
-		if err := g.s.produceErr.Load(); err != nil {
-			failed = *err
-		}
+	failed, err := g.flush(ctx)
+	if err != nil {
+		return err
 	}
+	var begun bool
 	if failed == nil && !g.s.sent.Load() {
-		if err := g.settle(ctx); err != nil {
+		if begun, err = g.settle(ctx); err != nil {
 			return err
 		}
 	}
+	heard := g.s.lastHeard()
 	committed, err := g.gts.End(kgo.PreTxnCommitFnContext(ctx, g.offsets), kgo.TransactionEndTry(failed == nil))
 	g.inTxn = false
 	g.lastTook = time.Since(started)
@@ -439,7 +446,12 @@ func (g *generation) commit() error {
 		return failed
 	case err != nil:
 		return fmt.Errorf("commit: %w", err)
+	case !committed && begun:
+		return errHalfOpen
 	case !committed:
+		if err := g.s.checkPositions(ctx); err != nil {
+			return err
+		}
 		return errAborted
 	}
 	g.s.assigned.advance(g.at)
@@ -448,11 +460,33 @@ func (g *generation) commit() error {
 	for _, store := range g.s.stores {
 		store.publish()
 	}
-	// The commit was accepted from a member in good standing, so the
-	// coordinator counts the session timeout from started or later.
 	g.lastTick = time.Now()
-	g.s.lease = started.Add(g.s.cfg.SessionTimeout)
+	// The commit was accepted from a member, so what the coordinator had answered
+	// before was no refusal: it counts the session timeout from then, or later.
+	g.s.lease = heard.Add(g.s.cfg.SessionTimeout)
 	return nil
+}
+
+// flush lets all tasks send what they gathered and waits until it is written.
+// failed is why the transaction must be aborted; err why the client is of no use
+// any more.
+func (g *generation) flush(ctx context.Context) (failed, err error) {
+	for _, p := range g.parts {
+		metadata, err := g.tasks[p].Flush(g.atEnd[p])
+		if err != nil {
+			return fmt.Errorf("flush %s/%d: %w", g.s.cfg.Topic, p, err), nil
+		}
+		at := g.at[p]
+		at.metadata = metadata
+		g.at[p] = at
+	}
+	if err := g.gts.Client().Flush(ctx); err != nil {
+		return nil, fmt.Errorf("flush produced records: %w", err)
+	}
+	if err := g.s.produceErr.Load(); err != nil {
+		return *err, nil
+	}
+	return nil, nil
 }
 
 // settle waits until the transaction before this one is over. A broker refuses
@@ -461,28 +495,34 @@ func (g *generation) commit() error {
 // that begins a transaction without records is not: the session would abort. So
 // the offsets are committed here first, as often as it takes; doing it twice in
 // one transaction is harmless. Any other refusal is left to the session to judge.
-func (g *generation) settle(ctx context.Context) error {
+// begun says that the broker may have begun the transaction.
+func (g *generation) settle(ctx context.Context) (begun bool, err error) {
 	cl := g.gts.Client()
 	for {
 		id, epoch, err := cl.ProducerID(ctx)
 		if err != nil {
-			return fmt.Errorf("producer id: %w", err)
+			return false, fmt.Errorf("producer id: %w", err)
 		}
 		req := kmsg.NewPtrTxnOffsetCommitRequest()
 		req.TransactionalID, req.Group, req.InstanceID = g.s.id(), g.s.cfg.Group, kmsg.StringPtr(g.s.id())
 		req.ProducerID, req.ProducerEpoch = id, epoch
 		req.MemberID, req.Generation = cl.GroupMetadata()
 		if err := g.offsets(req); err != nil {
-			return err
+			return false, err
 		}
 		const implicitBegin = 5 // KIP-890: from this version the request itself begins the transaction
 		resp, err := req.RequestWith(ctx, cl)
-		if err != nil || resp.Version < implicitBegin || !concurrent(resp) {
-			return nil
+		switch {
+		case err != nil:
+			return true, nil // nobody knows
+		case resp.Version < implicitBegin:
+			return false, nil
+		case !concurrent(resp):
+			return true, nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the transaction before to end: %w", ctx.Err())
+			return false, fmt.Errorf("wait for the transaction before to end: %w", ctx.Err())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

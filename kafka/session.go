@@ -12,6 +12,7 @@ import (
 	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Task is a stage's work on one input partition: what it gathers between two
@@ -105,8 +106,9 @@ type Session struct {
 	mu       sync.Mutex
 	stores   map[int32]*Store
 	restored map[int32]int64 // changelog offset at which the partition's store was restored
-	lease    time.Time       // until when ownership is certain
 	live     bool            // between Setup and Cleanup
+	heard    time.Time       // when the last heartbeat that was answered, or join, was sent
+	lease    time.Time       // until when ownership is certain
 }
 
 // NewSession checks nothing and opens nothing; Consume does.
@@ -170,9 +172,26 @@ func (s *Session) Owned() map[int32]int64 {
 // errFenced tells that another process uses this session's name.
 var errFenced = errors.New("another process with the same instance name took over: give every instance a name of its own (ANALYTICS_INSTANCE)")
 
+// errStartOver is what errors wrap after which a session goes on with a new
+// client, which ends what the old one left open and asks for the committed
+// offsets.
+var errStartOver = errors.New("starting over with a new client")
+
 // Consume implements sarama.ConsumerGroup. It loops over all generations
 // inside and returns nil when ctx ends, or the error that ended the session.
 func (s *Session) Consume(ctx context.Context, _ []string, handler sarama.ConsumerGroupHandler) error {
+	for ctx.Err() == nil {
+		err := s.consume(ctx, handler)
+		if !errors.Is(err, errStartOver) {
+			return err
+		}
+		s.cfg.log().Info("session starts over", "group", s.cfg.Group, "reason", err)
+	}
+	return nil
+}
+
+// consume works with one client.
+func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandler) error {
 	gts, err := s.open()
 	if err != nil {
 		return err
@@ -232,6 +251,7 @@ func (s *Session) open() (*kgo.GroupTransactSession, error) {
 		kgo.ConsumerGroup(s.cfg.Group),
 		kgo.ConsumeTopics(s.cfg.Topic),
 		kgo.InstanceID(id),
+		kgo.Balancers(joinObserver{kgo.CooperativeStickyBalancer(), &s.assigned}),
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(s.cfg.SessionTimeout),
 		kgo.SessionTimeout(s.cfg.SessionTimeout),
@@ -258,7 +278,6 @@ func (s *Session) open() (*kgo.GroupTransactSession, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open group %s: %w", s.cfg.Group, err)
 	}
-	s.assigned.client.Store(gts.Client())
 	// InitProducerID ends what a dead process of the same name left open, so
 	// that the restore that follows need not wait for its timeout.
 	if _, _, err := gts.Client().ProducerID(context.Background()); err != nil {
@@ -280,6 +299,28 @@ func (s *Session) OnGroupManageError(err error) {
 	if errors.Is(err, kerr.FencedInstanceID) || errors.Is(err, kerr.GroupAuthorizationFailed) {
 		s.assigned.fail(err)
 	}
+}
+
+// OnBrokerE2E implements kgo.HookBrokerE2E: it notes when requests that keep a
+// member alive were sent, once they are answered.
+func (s *Session) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	switch kmsg.Key(key) {
+	case kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat:
+	default:
+		return
+	}
+	if e2e.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = time.Now().Add(-e2e.DurationE2E())
+}
+
+func (s *Session) lastHeard() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard
 }
 
 // Errors implements sarama.ConsumerGroup; errors are returned by Consume.
