@@ -411,9 +411,10 @@ func (g *generation) begin() error {
 }
 
 // errHalfOpen says that the broker holds a transaction open that the client does
-// not know of: settle began it and the end did not commit. What it holds would be
-// committed with the next one; a new client's InitProducerID aborts it.
-var errHalfOpen = fmt.Errorf("the commit was refused after its transaction had begun: %w", errStartOver)
+// not know of and has not ended: settle began it, and then partitions were revoked.
+// What it holds would be committed with the next one; a new client's
+// InitProducerID aborts it.
+var errHalfOpen = fmt.Errorf("partitions were revoked when a transaction had just begun: %w", errStartOver)
 
 // commit flushes all tasks and ends the transaction with the offset and
 // metadata of every owned partition.
@@ -434,8 +435,12 @@ func (g *generation) commit() error {
 			return err
 		}
 	}
-	heard := g.s.lastHeard()
-	committed, err := g.gts.End(kgo.PreTxnCommitFnContext(ctx, g.offsets), kgo.TransactionEndTry(failed == nil))
+	heard, tried := g.s.lastHeard(), false
+	commitOffsets := kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
+		tried = true
+		return g.offsets(req)
+	})
+	committed, err := g.gts.End(commitOffsets, kgo.TransactionEndTry(failed == nil))
 	g.inTxn = false
 	g.lastTook = time.Since(started)
 	if g.s.cfg.OnCommit != nil {
@@ -446,7 +451,7 @@ func (g *generation) commit() error {
 		return failed
 	case err != nil:
 		return fmt.Errorf("commit: %w", err)
-	case !committed && begun:
+	case !committed && begun && !tried:
 		return errHalfOpen
 	case !committed:
 		if err := g.s.checkPositions(ctx); err != nil {

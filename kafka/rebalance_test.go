@@ -3,9 +3,13 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Two members join while a third restores: partitions are revoked from it twice
@@ -85,4 +89,125 @@ func watchOffsets(t testing.TB, c Config, group, topic string) (stop func()) {
 		}
 		return nil
 	})
+}
+
+// A member whose heartbeats are not heard commits for a while, and is then stopped:
+// it owns nothing any more when the group gives its partitions to another, however
+// late its last commit was accepted.
+func TestOwnershipEndsBeforeTheGroupGivesItAway(t *testing.T) {
+	const timeout = 2 * time.Second
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	var unheard atomic.Int64 // Unix nanoseconds; 0: heartbeats are heard
+	stopped := make(chan struct{})
+	a, run := newCounter(c, in, group, table, "a", func(cfg *SessionConfig) {
+		cfg.SessionTimeout, cfg.Tick = timeout, 20*time.Millisecond
+		build := cfg.NewTask
+		cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+			task, err := build(ctx, a)
+			return flushTask{task, func() {
+				if at := unheard.Load(); at > 0 && time.Since(time.Unix(0, at)) > timeout*3/4 {
+					<-stopped
+				}
+			}}, err
+		}
+	})
+	background(t, run)
+	defer close(stopped)
+	eventually(t, c, table, produce(t, c, in, 100, 5))
+	for len(a.Owned()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	e.instead(kmsg.Heartbeat, 1<<40, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if id := req.(*kmsg.HeartbeatRequest).InstanceID; id == nil || !strings.HasSuffix(*id, "-a") {
+			return nil, nil, false
+		}
+		unheard.CompareAndSwap(0, time.Now().UnixNano())
+		e.cluster.SleepControl(func() { <-stopped })
+		return lostAnswer(req)
+	})
+	moved := make(chan map[int32]int64, 1)
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "b", func(cfg *SessionConfig) {
+			build := cfg.NewTask
+			cfg.NewTask = func(ctx context.Context, as Assignment) (Task, error) {
+				select {
+				case moved <- a.Owned():
+				default:
+				}
+				return build(ctx, as)
+			}
+		})
+	})
+	select {
+	case owned := <-moved:
+		if len(owned) > 0 {
+			t.Error("both own the partition")
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the partition does not move")
+	}
+}
+
+// A partition that cannot be fetched while records arrive is not at its end: it
+// must not be taken for idle.
+func TestUnfetchablePartitionIsNotAtItsEnd(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	ends := make(chan bool, 1000)
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
+			cfg.Tick = 20 * time.Millisecond
+			build := cfg.NewTask
+			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+				task, err := build(ctx, a)
+				return endTask{task, ends}, err
+			}
+		})
+	})
+	await := func(want bool) {
+		t.Helper()
+		limit := time.After(20 * time.Second)
+		for {
+			select {
+			case got := <-ends:
+				if got == want {
+					return
+				}
+			case <-limit:
+				t.Fatalf("at its end: never %v", want)
+			}
+		}
+	}
+	truth := produce(t, c, in, 100, 5)
+	eventually(t, c, table, truth)
+	await(true)
+	var fetchable atomic.Bool
+	e.instead(kmsg.Fetch, 1<<40, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if fetchable.Load() {
+			return nil, nil, false
+		}
+		return lostAnswer(req)
+	})
+	for k, n := range produce(t, c, in, 100, 5) {
+		truth[k] += n
+	}
+	await(false)
+	fetchable.Store(true)
+	eventually(t, c, table, truth)
+	await(true)
+}
+
+// endTask tells what every Flush is told.
+type endTask struct {
+	Task
+	ends chan bool
+}
+
+func (e endTask) Flush(atEnd bool) (string, error) {
+	select {
+	case e.ends <- atEnd:
+	default: // nobody looks any more
+	}
+	return e.Task.Flush(atEnd)
 }

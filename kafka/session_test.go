@@ -94,6 +94,12 @@ func (bytesCodec) Decode(b []byte) (any, error) { return b, nil }
 
 // runCounter runs one counting processor until ctx ends.
 func runCounter(ctx context.Context, c Config, in, group, table, instance string, change func(*SessionConfig)) error {
+	_, run := newCounter(c, in, group, table, instance, change)
+	return run(ctx)
+}
+
+// newCounter returns the session of a counting processor, and what runs it.
+func newCounter(c Config, in, group, table, instance string, change func(*SessionConfig)) (*Session, func(context.Context) error) {
 	count := &counter{tasks: map[int32]*countTask{}}
 	cfg := SessionConfig{
 		Config: c, Group: group, Topic: in, Table: table, Instance: instance,
@@ -114,11 +120,13 @@ func runCounter(ctx context.Context, c Config, in, group, table, instance string
 		}),
 		goka.Persist(bytesCodec{}),
 	)
-	p, err := goka.NewProcessor(c.Brokers, graph, s.Options()...)
-	if err != nil {
-		return err
+	return s, func(ctx context.Context) error {
+		p, err := goka.NewProcessor(c.Brokers, graph, s.Options()...)
+		if err != nil {
+			return err
+		}
+		return p.Run(ctx)
 	}
-	return p.Run(ctx)
 }
 
 func setUpCounter(t testing.TB, c Config, partitions int32) (in, group, table string) {

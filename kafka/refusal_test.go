@@ -1,0 +1,343 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// embedded returns an embedded broker that is the test's own, to be tampered with.
+func embedded(t testing.TB) (*Embedded, Config) {
+	t.Helper()
+	e, err := StartEmbedded(EmbeddedOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e, Config{ClientID: "test", Brokers: e.Brokers()}
+}
+
+// answerFunc answers a request in the broker's place, or leaves it to the broker.
+type answerFunc func(kmsg.Request) (resp kmsg.Response, err error, handled bool)
+
+// instead answers the next n requests of a kind in the broker's place, of those
+// that answer wants to. It returns how many it has answered.
+func (e *Embedded) instead(kind kmsg.Key, n int64, answer answerFunc) *atomic.Int64 {
+	var done atomic.Int64
+	e.cluster.ControlKey(int16(kind), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		e.cluster.KeepControl()
+		if done.Load() >= n {
+			return nil, nil, false
+		}
+		resp, err, handled := answer(req)
+		if handled {
+			done.Add(1)
+		}
+		return resp, err, handled
+	})
+	return &done
+}
+
+// refusing answers with an error code what a transaction consists of.
+func refusing(code *kerr.Error) answerFunc {
+	return func(req kmsg.Request) (kmsg.Response, error, bool) {
+		switch req := req.(type) {
+		case *kmsg.EndTxnRequest:
+			if !req.Commit {
+				return nil, nil, false
+			}
+			resp := req.ResponseKind().(*kmsg.EndTxnResponse)
+			resp.ErrorCode = code.Code
+			return resp, nil, true
+		case *kmsg.TxnOffsetCommitRequest:
+			resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+			for _, t := range req.Topics {
+				rt := kmsg.NewTxnOffsetCommitResponseTopic()
+				rt.Topic = t.Topic
+				for _, p := range t.Partitions {
+					rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+					rp.Partition, rp.ErrorCode = p.Partition, code.Code
+					rt.Partitions = append(rt.Partitions, rp)
+				}
+				resp.Topics = append(resp.Topics, rt)
+			}
+			return resp, nil, true
+		case *kmsg.ProduceRequest:
+			if req.TransactionID == nil {
+				return nil, nil, false
+			}
+			resp := req.ResponseKind().(*kmsg.ProduceResponse)
+			for _, t := range req.Topics {
+				rt := kmsg.NewProduceResponseTopic()
+				rt.Topic, rt.TopicID = t.Topic, t.TopicID
+				for _, p := range t.Partitions {
+					rp := kmsg.NewProduceResponseTopicPartition()
+					rp.Partition, rp.ErrorCode = p.Partition, code.Code
+					rt.Partitions = append(rt.Partitions, rp)
+				}
+				resp.Topics = append(resp.Topics, rt)
+			}
+			return resp, nil, true
+		}
+		return nil, nil, false
+	}
+}
+
+// lostAnswer closes the connection in place of an answer.
+func lostAnswer(kmsg.Request) (kmsg.Response, error, bool) {
+	return nil, errors.New("the connection breaks"), true
+}
+
+// supervised runs a counter again and again until stop is called, as the
+// program's supervisor would.
+func supervised(t testing.TB, c Config, in, group, table string) (stop func()) {
+	return background(t, func(ctx context.Context) error {
+		for {
+			err := runCounter(ctx, c, in, group, table, "a", nil)
+			if ctx.Err() != nil || IsFatal(err) {
+				return err
+			}
+			t.Log("again after:", strings.TrimSpace(err.Error()))
+		}
+	})
+}
+
+// Whatever a broker answers to a part of a transaction, nothing is lost and
+// nothing counted twice.
+func TestRefusedTransactions(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		kind   kmsg.Key
+		times  int64
+		answer answerFunc
+	}{
+		{"offsets while the last transaction ends", kmsg.TxnOffsetCommit, 3, refusing(kerr.ConcurrentTransactions)},
+		{"offsets of a generation that is over", kmsg.TxnOffsetCommit, 1, refusing(kerr.IllegalGeneration)},
+		{"offsets of an unknown member", kmsg.TxnOffsetCommit, 1, refusing(kerr.UnknownMemberID)},
+		{"offsets while partitions move", kmsg.TxnOffsetCommit, 2, refusing(kerr.RebalanceInProgress)},
+		{"offsets while the coordinator loads", kmsg.TxnOffsetCommit, 2, refusing(kerr.CoordinatorLoadInProgress)},
+		{"offsets for no reason", kmsg.TxnOffsetCommit, 1, refusing(kerr.UnknownServerError)},
+		{"offsets for a full disk", kmsg.TxnOffsetCommit, 2, refusing(kerr.KafkaStorageError)},
+		{"the end for no reason", kmsg.EndTxn, 1, refusing(kerr.UnknownServerError)},
+		{"the end of a transaction in another state", kmsg.EndTxn, 1, refusing(kerr.InvalidTxnState)},
+		{"the end by a coordinator that moved", kmsg.EndTxn, 2, refusing(kerr.NotCoordinator)},
+		{"the end of a transaction that can only be aborted", kmsg.EndTxn, 1, refusing(kerr.TransactionAbortable)},
+		{"the end of a transaction that took too long", kmsg.EndTxn, 1, refusing(kerr.ProducerFenced)},
+		{"the end, its request lost", kmsg.EndTxn, 1, lostAnswer},
+		{"records too large", kmsg.Produce, 1, refusing(kerr.MessageTooLarge)},
+		{"records for a full disk", kmsg.Produce, 3, refusing(kerr.KafkaStorageError)},
+		{"records of a transaction in another state", kmsg.Produce, 1, refusing(kerr.InvalidTxnState)},
+		{"records with too few replicas", kmsg.Produce, 3, refusing(kerr.NotEnoughReplicas)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e, c := embedded(t)
+			in, group, table := setUpCounter(t, c, 2)
+			supervised(t, c, in, group, table)
+			truth := produce(t, c, in, 500, 20)
+			eventually(t, c, table, truth)
+			neverFall := watchOffsets(t, c, group, in)
+			refused := e.instead(tt.kind, tt.times, tt.answer)
+			for range 3 {
+				for k, n := range produce(t, c, in, 300, 20) {
+					truth[k] += n
+				}
+				eventually(t, c, table, truth)
+			}
+			neverFall()
+			if n := refused.Load(); n != tt.times {
+				t.Errorf("%d requests were refused, want %d", n, tt.times)
+			}
+		})
+	}
+}
+
+// The broker commits and its answer says that it does not know: what was counted
+// must not be counted again.
+func TestCommittedThoughTheAnswerSaysOtherwise(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	supervised(t, c, in, group, table)
+	truth := produce(t, c, in, 500, 20)
+	eventually(t, c, table, truth)
+	other, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Close)
+	var forwarding atomic.Bool
+	forwarded := make(chan error, 1)
+	lied := e.instead(kmsg.EndTxn, 1, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		end := req.(*kmsg.EndTxnRequest)
+		if !end.Commit || !forwarding.CompareAndSwap(false, true) {
+			return nil, nil, false
+		}
+		again := *end
+		e.cluster.SleepControl(func() {
+			resp, err := again.RequestWith(context.Background(), other)
+			if err == nil {
+				err = kerr.ErrorForCode(resp.ErrorCode)
+			}
+			forwarded <- err
+		})
+		resp := end.ResponseKind().(*kmsg.EndTxnResponse)
+		resp.ErrorCode = kerr.UnknownServerError.Code
+		return resp, nil, true
+	})
+	for k, n := range produce(t, c, in, 500, 20) {
+		truth[k] += n
+	}
+	if err := <-forwarded; err != nil {
+		t.Fatal("forward the commit:", err)
+	}
+	eventually(t, c, table, truth)
+	for k, n := range produce(t, c, in, 500, 20) {
+		truth[k] += n
+	}
+	eventually(t, c, table, truth)
+	if lied.Load() != 1 {
+		t.Error("no commit was answered wrongly")
+	}
+}
+
+// A member that is removed while it joins again begins with the committed offsets,
+// not with those it remembers.
+func TestRemovedWhileJoining(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 2)
+	supervised(t, c, in, group, table)
+	truth := produce(t, c, in, 500, 20)
+	eventually(t, c, table, truth)
+	removed := e.instead(kmsg.JoinGroup, 1, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		join := req.(*kmsg.JoinGroupRequest)
+		if join.MemberID == "" || !strings.HasSuffix(*join.InstanceID, "-a") {
+			return nil, nil, false
+		}
+		resp := join.ResponseKind().(*kmsg.JoinGroupResponse)
+		resp.ErrorCode = kerr.UnknownMemberID.Code
+		return resp, nil, true
+	})
+	asked := make(chan int32, 100)
+	e.cluster.ControlKey(int16(kmsg.OffsetFetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		e.cluster.KeepControl()
+		for _, g := range req.(*kmsg.OffsetFetchRequest).Groups {
+			for _, t := range g.Topics {
+				for _, p := range t.Partitions {
+					if removed.Load() > 0 {
+						asked <- p
+					}
+				}
+			}
+		}
+		return nil, nil, false
+	})
+	background(t, func(ctx context.Context) error { return runCounter(ctx, c, in, group, table, "b", nil) })
+	// One partition moves; whose offset is asked for is no proof.
+	for missing := map[int32]bool{0: true, 1: true}; len(missing) > 0; {
+		select {
+		case p := <-asked:
+			delete(missing, p)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("the offsets of partitions %v are not asked for", slices.Collect(maps.Keys(missing)))
+		}
+	}
+	for k, n := range produce(t, c, in, 300, 20) {
+		truth[k] += n
+	}
+	eventually(t, c, table, truth)
+}
+
+// Partitions are revoked between the beginning and the end of a transaction
+// without records. Nothing may join that transaction: it holds offsets of
+// partitions that another owns by then.
+func TestTransactionLeftOpenIsEnded(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 2)
+	flushing, moved := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
+			build := cfg.NewTask
+			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+				task, err := build(ctx, a)
+				return flushTask{task, func() {
+					once.Do(func() {
+						close(flushing)
+						<-moved
+					})
+				}}, err
+			}
+		})
+	})
+	<-flushing
+	// From here on, what the member a does with its transactions.
+	seen := make(chan kmsg.Key, 1000)
+	for _, kind := range []kmsg.Key{kmsg.TxnOffsetCommit, kmsg.Produce, kmsg.EndTxn, kmsg.InitProducerID} {
+		e.cluster.ControlKey(int16(kind), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			e.cluster.KeepControl()
+			if id := transactionalID(req); id != nil && strings.HasSuffix(*id, "-a") {
+				select {
+				case seen <- kmsg.Key(req.Key()):
+				default: // nobody looks any more
+				}
+			}
+			return nil, nil, false
+		})
+	}
+	var first sync.Once
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "b", func(cfg *SessionConfig) {
+			build := cfg.NewTask
+			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+				first.Do(func() { close(moved) })
+				return build(ctx, a)
+			}
+		})
+	})
+	var next [2]kmsg.Key
+	for i := range next {
+		select {
+		case next[i] = <-seen:
+		case <-time.After(20 * time.Second):
+			t.Fatal("no transaction")
+		}
+	}
+	if want := [2]kmsg.Key{kmsg.TxnOffsetCommit, kmsg.InitProducerID}; next != want {
+		t.Errorf("requests of kinds %d, want %d", next, want)
+	}
+	eventually(t, c, table, produce(t, c, in, 500, 20))
+}
+
+func transactionalID(req kmsg.Request) *string {
+	switch req := req.(type) {
+	case *kmsg.TxnOffsetCommitRequest:
+		return &req.TransactionalID
+	case *kmsg.ProduceRequest:
+		return req.TransactionID
+	case *kmsg.EndTxnRequest:
+		return &req.TransactionalID
+	case *kmsg.InitProducerIDRequest:
+		return req.TransactionalID
+	}
+	return nil
+}
+
+// flushTask calls before at the beginning of every Flush.
+type flushTask struct {
+	Task
+	before func()
+}
+
+func (f flushTask) Flush(atEnd bool) (string, error) {
+	f.before()
+	return f.Task.Flush(atEnd)
+}
