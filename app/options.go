@@ -26,6 +26,9 @@ type Options struct {
 	Instance       string
 	CommitInterval time.Duration
 	SessionTimeout time.Duration
+	// LeaveOnStop hands the partitions over when the process is stopped: for
+	// instances that do not come back.
+	LeaveOnStop bool
 	// Sessions is how many members a process contributes to the group of each
 	// source topic and of assemble, so that one works while another commits.
 	Sessions int

@@ -56,7 +56,8 @@ func (s *stages) runSession(ctx context.Context, group, topic, table string, num
 		Config: s.o.Kafka, Group: group, Topic: topic, Table: table,
 		Instance: fmt.Sprintf("%s-%d", s.o.Instance, number),
 		Start:    s.o.Start, CommitInterval: s.o.CommitInterval, SessionTimeout: s.o.SessionTimeout, Tick: s.o.Tick,
-		OnCommit: func(took time.Duration, committed bool) { s.observe(group, took, committed) },
+		LeaveOnStop: s.o.LeaveOnStop,
+		OnCommit:    func(took time.Duration, committed bool) { s.observe(group, took, committed) },
 	}
 	if bundle {
 		cfg.Bundle = codecs.AppendRecord

@@ -211,3 +211,22 @@ func (e endTask) Flush(atEnd bool) (string, error) {
 	}
 	return e.Task.Flush(atEnd)
 }
+
+// Who leaves for good hands its partitions over at once, whatever the session
+// timeout; who does not keeps them for its return.
+func TestLeaveOnStop(t *testing.T) {
+	c := broker(t)
+	in, group, table := setUpCounter(t, c, 2)
+	long := func(cfg *SessionConfig) { cfg.SessionTimeout = 5 * time.Minute }
+	stop := background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) { long(cfg); cfg.LeaveOnStop = true })
+	})
+	truth := produce(t, c, in, 500, 20)
+	eventually(t, c, table, truth)
+	background(t, func(ctx context.Context) error { return runCounter(ctx, c, in, group, table, "b", long) })
+	stop()
+	for k, n := range produce(t, c, in, 500, 20) {
+		truth[k] += n
+	}
+	eventually(t, c, table, truth) // waits for less than five minutes
+}

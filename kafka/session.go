@@ -10,6 +10,7 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -68,6 +69,10 @@ type SessionConfig struct {
 	// Tick is how often a session without records flushes and commits, which
 	// also proves that it still owns its partitions. Default 1 s.
 	Tick time.Duration
+	// LeaveOnStop makes the session leave the group when Consume's ctx ends, so that
+	// other members get its partitions at once. Without it they stay reserved for a
+	// restart under the same name, until SessionTimeout has passed.
+	LeaveOnStop bool
 	// OnReady is called, maybe often, when the session works on its partitions, or
 	// has joined the group and was given none.
 	OnReady func()
@@ -198,6 +203,9 @@ func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandl
 	}
 	s.client.Store(gts.Client())
 	defer func() {
+		if s.cfg.LeaveOnStop && ctx.Err() != nil {
+			s.leave(gts)
+		}
 		s.client.Store(nil)
 		gts.CloseAllowingRebalance()
 		s.assigned.init()
@@ -217,6 +225,21 @@ func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandl
 		}
 	}
 	return nil
+}
+
+// leave takes this session out of the group. Nothing is lost when that fails: the
+// coordinator removes it after the session timeout.
+func (s *Session) leave(gts *kgo.GroupTransactSession) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.SessionTimeout)
+	defer cancel()
+	left, err := kadm.NewClient(gts.Client()).LeaveGroup(ctx,
+		kadm.LeaveGroup(s.cfg.Group).InstanceIDs(s.id()).Reason("stopped for good"))
+	if err == nil {
+		err = left.Error()
+	}
+	if err != nil {
+		s.cfg.log().Warn("cannot leave the group; its partitions move when the session times out", "group", s.cfg.Group, "error", err)
+	}
 }
 
 // tookOver tells, after this session's producer was fenced, by whom: by another

@@ -81,6 +81,7 @@ var allSettings = []setting{
 	{key: "kafka.sessions", value: func(s *settings) any { return &s.app.Sessions }, help: "members that a process contributes to the group of each source topic and of assemble"},
 	{key: "kafka.commit_interval", value: func(s *settings) any { return &s.app.CommitInterval }, help: "longest time between two transactions under load"},
 	{key: "kafka.session_timeout", value: func(s *settings) any { return &s.app.SessionTimeout }, help: "silence after which an instance loses its partitions, and a transaction its hold"},
+	{key: "kafka.leave_on_stop", value: func(s *settings) any { return &s.app.LeaveOnStop }, help: "hand partitions over at once when stopped: for instances that do not come back"},
 	{key: "kafka.metadata_interval", value: func(s *settings) any { return &s.app.MetadataInterval }, help: "how often source topics and their partitions are looked for"},
 	{key: "kafka.tls.enabled", value: func(s *settings) any { return &s.app.Kafka.Security.TLS }, help: "connect with TLS"},
 	{key: "kafka.tls.ca_file", value: func(s *settings) any { return &s.app.Kafka.Security.CAFile }, help: "PEM file of the authorities to trust; empty: the system's"},
