@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +23,7 @@ import (
 type chaos struct {
 	t         testing.TB
 	d         *deployment
+	prom      *prometheus
 	rng       *rand.Rand
 	instances [2]*instance
 	kills     int
@@ -131,6 +135,9 @@ func (c *chaos) whileMoving(ctx context.Context) error {
 // other has had its partitions for some time.
 func (c *chaos) freeze(ctx context.Context) error {
 	i := c.instances[c.rng.IntN(2)]
+	if err := awaitReady(ctx, i); err != nil { // it may just have been started
+		return err
+	}
 	c.log("SIGSTOP %s", i.name)
 	if err := i.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -141,15 +148,65 @@ func (c *chaos) freeze(ctx context.Context) error {
 	if err := pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
+	now, err := c.prom.read(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	// A scrape that waits for it to wake is answered before it learns anything.
+	scraped := make(chan error, 1)
+	go func() { scraped <- i.exportsNothingOlder(ctx, now["events"]) }()
+	if err := pause(ctx, 300*time.Millisecond); err != nil {
+		return err
+	}
 	c.log("SIGCONT %s, which no group has as a member any more", i.name)
 	if err := i.Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
-	if err := c.awaitMembers(ctx, i, true); err != nil {
+	if err := errors.Join(<-scraped, c.awaitMembers(ctx, i, true)); err != nil {
 		return err
 	}
 	c.freezes++
 	return nil
+}
+
+var (
+	eventsLine = regexp.MustCompile(`(?m)^rag_events_total\{(.*)\} (\S+)`)
+	label      = regexp.MustCompile(`(\w+)="([^"]*)"`)
+)
+
+// exportsNothingOlder scrapes an instance and checks that none of its series is
+// behind what Prometheus has already seen from another.
+func (i *instance) exportsNothingOlder(ctx context.Context, seen map[string]float64) error {
+	status, body, err := i.get(ctx, "/metrics")
+	if err != nil || status != http.StatusOK {
+		return fmt.Errorf("scrape of the woken instance %s: %d, %w", i.name, status, err)
+	}
+	for _, line := range eventsLine.FindAllStringSubmatch(body, -1) {
+		labels := map[string]string{}
+		for _, l := range label.FindAllStringSubmatch(line[1], -1) {
+			labels[l[1]] = l[2]
+		}
+		key := counters["events"].key(labels)
+		if n, err := strconv.ParseFloat(line[2], 64); err != nil || n < seen[key] {
+			return fmt.Errorf("the woken instance %s exports %s, error %v; %g was seen before", i.name, line[0], err, seen[key])
+		}
+	}
+	return nil
+}
+
+// awaitReady waits until an instance says that it is ready.
+func awaitReady(ctx context.Context, i *instance) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		status, body, err := i.get(ctx, "/readyz")
+		if err == nil && status == http.StatusOK {
+			return nil
+		}
+		if pause(ctx, 100*time.Millisecond) != nil {
+			return fmt.Errorf("instance %s is not ready: %d %s %w", i.name, status, body, err)
+		}
+	}
 }
 
 // groups returns the deployment's groups.

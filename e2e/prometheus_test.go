@@ -125,12 +125,24 @@ func (p *prometheus) query(ctx context.Context, promql string, from, to time.Tim
 	return all, nil
 }
 
-// counters are what must agree with the truth: how Prometheus is asked for them,
-// and the labels that tell their series apart.
-var counters = map[string]struct {
+// counter is a metric of the program: how Prometheus is asked for it, and the
+// labels that tell its series apart here.
+type counter struct {
 	promql string
 	labels []string
-}{
+}
+
+// key names a series.
+func (c counter) key(labels map[string]string) string {
+	var values []string
+	for _, l := range c.labels {
+		values = append(values, labels[l])
+	}
+	return strings.Join(values, "|")
+}
+
+// counters are what must agree with the truth.
+var counters = map[string]counter{
 	"events":  {"rag_events_total", []string{"tenant", "app", "event_type", "status"}},
 	"stages":  {"histogram_count(rag_stage_duration_seconds) or rag_stage_duration_seconds_count", []string{"tenant", "app", "stage", "model"}},
 	"tokens":  {"histogram_count(rag_time_to_first_token_seconds) or rag_time_to_first_token_seconds_count", []string{"tenant", "app", "stage", "model"}},
@@ -180,17 +192,13 @@ func (p *prometheus) read(ctx context.Context, at time.Time) (map[string]map[str
 			return nil, err
 		}
 		for _, s := range samples {
-			var key []string
-			for _, label := range c.labels {
-				key = append(key, s.labels[label])
-			}
 			if s.values[0] == 0 {
 				continue
 			}
 			if got[name] == nil {
 				got[name] = map[string]float64{}
 			}
-			got[name][strings.Join(key, "|")] += s.values[0]
+			got[name][c.key(s.labels)] += s.values[0]
 		}
 	}
 	return got, nil
