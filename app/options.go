@@ -52,6 +52,9 @@ type Options struct {
 	// MetadataInterval is how often source topics are looked for.
 	MetadataInterval time.Duration
 	Tick             time.Duration
+	// PurgeInterval is how often repartition topics are cut: often enough that what
+	// lies there stays small beside the source topics.
+	PurgeInterval time.Duration
 
 	HTTPListen string // "" serves nothing
 	Logger     *slog.Logger
@@ -91,6 +94,7 @@ func DefaultOptions() Options {
 		HourRetention:      35 * 24 * time.Hour,
 		MetadataInterval:   10 * time.Second,
 		Tick:               time.Second,
+		PurgeInterval:      30 * time.Second,
 		HTTPListen:         "127.0.0.1:8080",
 		Logger:             slog.New(slog.DiscardHandler),
 		Clock:              processors.SystemClock(),

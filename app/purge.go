@@ -8,16 +8,12 @@ import (
 	"ragstreams/processors"
 )
 
-// purgeInterval is how often repartition topics are cut: often enough that what
-// lies there stays small beside the source topics.
-const purgeInterval = 30 * time.Second
-
 // purge deletes what no stage will read again: in the events topic what lies
 // below the horizon, in partials topics what is committed. Each process purges
 // the partitions it owns.
 func purge(ctx context.Context, s *stages) error {
 	s.status.clear("purge")
-	tick := time.NewTicker(purgeInterval)
+	tick := time.NewTicker(s.o.PurgeInterval)
 	defer tick.Stop()
 	for {
 		select {
