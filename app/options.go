@@ -39,6 +39,7 @@ type Options struct {
 	BehindAfter time.Duration // see window.Source
 	AheadLimit  time.Duration // see processors.IngestConfig
 	MaxRecord   int           // bytes of one source record
+	MaxLabel    int           // bytes of one dimension or error type
 
 	MaxSeries          int // of each table
 	MaxSeriesPerTenant int
@@ -81,6 +82,7 @@ func DefaultOptions() Options {
 		BehindAfter:        time.Hour,
 		AheadLimit:         5 * time.Minute,
 		MaxRecord:          1 << 20,
+		MaxLabel:           processors.DefaultLabelBytes,
 		MaxSeries:          200_000,
 		MaxSeriesPerTenant: 50_000,
 		Forget:             35 * 24 * time.Hour,
@@ -117,6 +119,7 @@ func (o *Options) Validate() error {
 	check(o.MaxFuture >= 0, "window.max_future is %s: want 0s or more", o.MaxFuture)
 	check(o.IdleTimeout > 0, "window.idle_timeout is %s: want more than 0s", o.IdleTimeout)
 	check(o.MaxRecord > 0 && o.MaxRecord <= 64<<20, "limits.record_bytes is %d: want 1 to 67108864", o.MaxRecord)
+	check(o.MaxLabel >= processors.MinLabelBytes && o.MaxLabel <= processors.MaxLabelBytes, "limits.label_bytes is %d: want %d to %d", o.MaxLabel, processors.MinLabelBytes, processors.MaxLabelBytes)
 	check(o.MaxSeries >= 0, "limits.series is %d: want 0 (no limit) or more", o.MaxSeries)
 	check(o.MaxSeriesPerTenant >= 0, "limits.series_per_tenant is %d: want 0 (no limit) or more", o.MaxSeriesPerTenant)
 	check(o.PaneRetention >= 10*o.Pane, "retention.panes is %s: want at least ten panes, %s", o.PaneRetention, 10*o.Pane)

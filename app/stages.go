@@ -23,6 +23,7 @@ type stages struct {
 	status   *status
 	observe  func(group string, took time.Duration, committed bool)
 	eventAge func(age time.Duration)
+	cut      func(label string, n int64)
 
 	mu       sync.Mutex
 	sessions map[string]map[int]*kafka.Session // by group and number
@@ -101,7 +102,8 @@ func (s *stages) ingest(topic string, partitions int32) []member {
 				g := processors.NewIngest(processors.IngestConfig{
 					Names: n, Topic: topic, EventPartitions: s.o.Partitions, RecordPartitions: s.o.Partitions,
 					Panes: s.o.panes(), MaxFuture: s.o.MaxFuture, IdleAfter: s.o.IdleTimeout, BehindAfter: s.o.BehindAfter,
-					AheadLimit: s.o.AheadLimit, MaxBytes: s.o.MaxRecord, Progress: s.progress, Clock: s.o.Clock,
+					AheadLimit: s.o.AheadLimit, MaxBytes: s.o.MaxRecord, LabelBytes: s.o.MaxLabel,
+					Progress: s.progress, Clock: s.o.Clock, LabelsCut: s.cut,
 				}, out)
 				return stage{g.Graph(), func(_ context.Context, a kafka.Assignment) (kafka.Task, error) {
 					return g.Assign(a.Partition, a.Metadata)

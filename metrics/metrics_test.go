@@ -278,6 +278,24 @@ func TestObserver(t *testing.T) {
 	}
 }
 
+// A label that was never cut is there from the start, as 0.
+func TestLabelsCut(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	o := metrics.NewObserver(reg, "v1")
+	o.LabelsCut("tenant", 0)
+	o.LabelsCut("model", 2)
+	o.LabelsCut("model", 3)
+	want := `
+# HELP analytics_labels_cut_total Values of events that were too long: cut, or left out as a sample (trace_id).
+# TYPE analytics_labels_cut_total counter
+analytics_labels_cut_total{label="model"} 5
+analytics_labels_cut_total{label="tenant"} 0
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "analytics_labels_cut_total"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDocsNameEveryMetricOnce(t *testing.T) {
 	seen := map[string]bool{}
 	for _, d := range metrics.Docs() {

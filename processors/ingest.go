@@ -2,6 +2,7 @@ package processors
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,8 +30,14 @@ type IngestConfig struct {
 	BehindAfter      time.Duration // read to the end and this far behind the greatest stream time: idle
 	AheadLimit       time.Duration // reading pauses this far ahead of the slowest unread partition
 	MaxBytes         int           // of one source record
+	LabelBytes       int           // of a dimension or error type; 0: DefaultLabelBytes
 	Progress         *Progress
 	Clock            Clock
+	// LabelsCut is told, at every flush, how many values of one of Labels were too
+	// long since the last one. Optional; tasks of several sessions call it at once.
+	// A flush whose transaction aborts is done again, so a value may be told of
+	// twice.
+	LabelsCut func(label string, n int64)
 }
 
 // reportInterval is how often a partition reports when nothing changes.
@@ -46,6 +53,7 @@ type Ingest struct {
 
 // NewIngest returns the stage for one session, whose output is out.
 func NewIngest(cfg IngestConfig, out Output) *Ingest {
+	cfg.LabelBytes = cmp.Or(cfg.LabelBytes, DefaultLabelBytes)
 	return &Ingest{cfg: cfg, out: out}
 }
 
@@ -83,6 +91,7 @@ func (g *Ingest) Assign(partition int32, metadata string) (*IngestTask, error) {
 		stage: g, partition: partition,
 		source: window.NewSource(streamTime, newest, c.IdleAfter, c.BehindAfter.Milliseconds(), c.Clock.Mono()),
 		json:   codecs.JSON{MaxBytes: c.MaxBytes},
+		labels: labels{max: c.LabelBytes},
 		dests:  make([]codecs.PackedWriter, c.EventPartitions),
 		serial: make([]uint64, c.EventPartitions),
 		dims:   map[string][]numbered{}, groups: map[uint64][]numbered{}, counts: counts{},
@@ -105,6 +114,7 @@ type IngestTask struct {
 	partition int32
 	source    *window.Source
 	json      codecs.JSON
+	labels    labels
 
 	event  event.Event
 	record codecs.Record
@@ -188,6 +198,7 @@ func (t *IngestTask) pack(at int64) {
 	if len(e.ID) > 0 {
 		p.HasID, p.ID = true, t.id(e.Tenant, route, e.ID)
 	}
+	t.labels.limit(e) // identity and route are those of whole values
 	d := t.dimensions(e, w, dest)
 	p.Dims = d.number
 	if e.Error {
@@ -337,6 +348,7 @@ func (t *IngestTask) Flush(atEnd bool) (string, error) {
 	}
 	records.flush(tables.BatchHeader{})
 	clear(t.counts)
+	t.labels.tell(c.LabelsCut)
 	return fmt.Sprintf(ingestMetadata, t.source.StreamTime, t.source.NewestTime), nil
 }
 

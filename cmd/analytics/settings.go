@@ -97,6 +97,7 @@ var allSettings = []setting{
 	{key: "window.max_future", value: func(s *settings) any { return &s.app.MaxFuture }, help: "an event further ahead of the clock is poison"},
 	{key: "window.idle_timeout", value: func(s *settings) any { return &s.app.IdleTimeout }, help: "silence after which a source partition holds nobody back"},
 	{key: "limits.record_bytes", value: func(s *settings) any { return &s.app.MaxRecord }, help: "largest source record"},
+	{key: "limits.label_bytes", value: func(s *settings) any { return &s.app.MaxLabel }, help: "longest tenant, app, stage, event type, model and error type; longer ones are cut, and share a series with what is equal up to there"},
 	{key: "limits.series", value: func(s *settings) any { return &s.app.MaxSeries }, help: "series of each table; more share an overflow series; 0: no limit"},
 	{key: "limits.series_per_tenant", value: func(s *settings) any { return &s.app.MaxSeriesPerTenant }, help: "series of one tenant in each table; 0: no limit"},
 	{key: "retention.panes", value: func(s *settings) any { return &s.app.PaneRetention }, help: "how long closed windows are kept one by one"},
