@@ -274,15 +274,12 @@ func (t *IngestTask) send(dest int, report *codecs.Report) {
 	w.Reset(t.stage.cfg.Topic, t.partition)
 }
 
-// maxDeadLetter is the size above which a dead letter is cut; the headers point
-// to the original.
-const maxDeadLetter = 512<<10 - 4096
-
 func (t *IngestTask) poison(p *codecs.Poison) {
 	r := &t.record
 	t.counts[count{t.stage.cfg.Topic, OutcomePoison, string(p.Reason)}]++
+	detail := shorten([]byte(strings.ToValidUTF8(p.Detail, "\uFFFD")), maxDetail)
 	headers := originHeaders(t.stage.cfg.Topic, t.partition, r.Offset, r.Timestamp,
-		codecs.Header{Key: "reason", Value: []byte(p.Reason)}, codecs.Header{Key: "detail", Value: []byte(strings.ToValidUTF8(p.Detail, "\uFFFD"))})
+		codecs.Header{Key: "reason", Value: []byte(p.Reason)}, codecs.Header{Key: "detail", Value: detail})
 	t.divert(t.stage.cfg.Names.DLQ(), headers)
 }
 
@@ -297,20 +294,18 @@ func (t *IngestTask) late(at int64) {
 }
 
 // divert sends the record in hand to a side topic: key, value and headers
-// unchanged, ours after them. Side topics have as many partitions as the events
-// topic; records of one source partition stay in order.
+// unchanged, unless they are too large, ours after them. Side topics have as many
+// partitions as the events topic; records of one source partition stay in order.
 func (t *IngestTask) divert(topic string, ours []codecs.Header) {
 	r := &t.record
-	value := bytes.Clone(r.Value) // nil stays nil
-	if len(value)+len(r.Key) > maxDeadLetter {
-		ours = append(ours, codecs.Header{Key: "cut_from_bytes", Value: strconv.AppendInt(nil, int64(len(value)), 10)})
-		value = value[:max(0, min(len(value), maxDeadLetter-len(r.Key)))]
-	}
-	headers := make([]codecs.Header, 0, len(r.Headers)+len(ours))
-	for _, h := range r.Headers {
+	s := sideRecord{r.Key, r.Value, r.Headers, ours}
+	s.fit()
+	headers := make([]codecs.Header, 0, len(s.theirs)+len(s.ours))
+	for _, h := range s.theirs {
 		headers = append(headers, codecs.Header{Key: h.Key, Value: bytes.Clone(h.Value)})
 	}
-	t.stage.out.Send(topic, t.partition%t.stage.cfg.EventPartitions, bytes.Clone(r.Key), value, append(headers, ours...)...)
+	// Clones of nil are nil.
+	t.stage.out.Send(topic, t.partition%t.stage.cfg.EventPartitions, bytes.Clone(s.key), bytes.Clone(s.value), append(headers, s.ours...)...)
 }
 
 // Flush sends what was gathered, and the report after it.
