@@ -41,8 +41,9 @@ type Options struct {
 	MaxRecord   int           // bytes of one source record
 	MaxLabel    int           // bytes of one dimension or error type
 
-	MaxSeries          int // of each table
-	MaxSeriesPerTenant int
+	MaxSeries          int           // of each table
+	MaxSeriesPerTenant int           // but in errors
+	MaxErrorGroups     int           // of one tenant: its series in errors
 	Forget             time.Duration // silence after which a series is forgotten
 	PaneRetention      time.Duration // how long closed panes are kept one by one
 	HourRetention      time.Duration // how long they are kept by the hour
@@ -85,6 +86,7 @@ func DefaultOptions() Options {
 		MaxLabel:           processors.DefaultLabelBytes,
 		MaxSeries:          200_000,
 		MaxSeriesPerTenant: 50_000,
+		MaxErrorGroups:     1000,
 		Forget:             35 * 24 * time.Hour,
 		PaneRetention:      2 * time.Hour,
 		HourRetention:      35 * 24 * time.Hour,
@@ -122,6 +124,7 @@ func (o *Options) Validate() error {
 	check(o.MaxLabel >= processors.MinLabelBytes && o.MaxLabel <= processors.MaxLabelBytes, "limits.label_bytes is %d: want %d to %d", o.MaxLabel, processors.MinLabelBytes, processors.MaxLabelBytes)
 	check(o.MaxSeries >= 0, "limits.series is %d: want 0 (no limit) or more", o.MaxSeries)
 	check(o.MaxSeriesPerTenant >= 0, "limits.series_per_tenant is %d: want 0 (no limit) or more", o.MaxSeriesPerTenant)
+	check(o.MaxErrorGroups >= 0, "limits.error_groups_per_tenant is %d: want 0 (no limit) or more", o.MaxErrorGroups)
 	check(o.PaneRetention >= 10*o.Pane, "retention.panes is %s: want at least ten panes, %s", o.PaneRetention, 10*o.Pane)
 	check(o.Forget == 0 || o.Forget > o.Grace+o.Pane, "retention.series is %s: want 0 (for ever) or more than pane and grace", o.Forget)
 	seen := map[string]bool{}

@@ -229,8 +229,11 @@ func TestErrorGroups(t *testing.T) {
 # TYPE rag_error_group_events_total counter
 rag_error_group_events_total{app="_overflow",error_type="_overflow",fingerprint="_overflow",stage="_overflow",tenant="_overflow"} 9
 rag_error_group_events_total{app="kotaemon",error_type="TimeoutError",fingerprint="00ff",stage="generate",tenant="acme"} 4
+# HELP analytics_series_overflow_total Events counted in the overflow series because of a limit.
+# TYPE analytics_series_overflow_total counter
+analytics_series_overflow_total{table="errors"} 9
 `
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "rag_error_group_events_total"); err != nil {
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "rag_error_group_events_total", "analytics_series_overflow_total"); err != nil {
 		t.Error(err)
 	}
 }

@@ -65,6 +65,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"out of range", "", []string{brokers, "ANALYTICS_KAFKA_PARTITIONS=0"}, []string{"kafka.partitions is 0", "1 to 1024"}},
 		{"labels too short", "", []string{brokers, "ANALYTICS_LIMITS_LABEL_BYTES=15"}, []string{"limits.label_bytes is 15", "16 to 4096"}},
 		{"labels too long", "", []string{brokers, "ANALYTICS_LIMITS_LABEL_BYTES=4097"}, []string{"limits.label_bytes is 4097", "16 to 4096"}},
+		{"error groups", "", []string{brokers, "ANALYTICS_LIMITS_ERROR_GROUPS_PER_TENANT=-1"}, []string{"limits.error_groups_per_tenant is -1", "0 (no limit) or more"}},
 		{"pane that does not fit an hour", "", []string{brokers, "ANALYTICS_WINDOW_PANE=7s"}, []string{"window.pane is 7s", "part of an hour"}},
 		{"start", "", []string{brokers, "ANALYTICS_KAFKA_START=newest"}, []string{`kafka.start is "newest"`, "earliest", "latest"}},
 		{"log level", "", []string{brokers, "ANALYTICS_LOG_LEVEL=loud"}, []string{`log.level is "loud"`, "debug"}},
