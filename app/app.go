@@ -37,7 +37,10 @@ func Run(ctx context.Context, o Options) error {
 	r.sources = &sources{config: o.Kafka, topics: o.Sources, interval: o.MetadataInterval, log: o.Logger}
 	r.stages = &stages{
 		o: &o, progress: processors.NewProgress(o.panes(), o.Clock), sources: r.sources, status: r.status,
-		sessions: map[string]map[int]*kafka.Session{}, observe: observer.Committed, eventAge: observer.EventAge,
+		sessions: map[string]map[int]*kafka.Session{}, observe: observer.Committed, eventAge: observer.EventAge, cut: observer.LabelsCut,
+	}
+	for _, label := range processors.Labels {
+		observer.LabelsCut(label, 0)
 	}
 	readers := newReaders(r.stages, registry)
 	r.status.set("kafka", "not reached yet")

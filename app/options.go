@@ -42,9 +42,11 @@ type Options struct {
 	BehindAfter time.Duration // see window.Source
 	AheadLimit  time.Duration // see processors.IngestConfig
 	MaxRecord   int           // bytes of one source record
+	MaxLabel    int           // bytes of one dimension or error type
 
-	MaxSeries          int // of each table
-	MaxSeriesPerTenant int
+	MaxSeries          int           // of each table
+	MaxSeriesPerTenant int           // but in errors
+	MaxErrorGroups     int           // of one tenant: its series in errors
 	Forget             time.Duration // silence after which a series is forgotten
 	PaneRetention      time.Duration // how long closed panes are kept one by one
 	HourRetention      time.Duration // how long they are kept by the hour
@@ -87,8 +89,10 @@ func DefaultOptions() Options {
 		BehindAfter:        time.Hour,
 		AheadLimit:         5 * time.Minute,
 		MaxRecord:          1 << 20,
+		MaxLabel:           processors.DefaultLabelBytes,
 		MaxSeries:          200_000,
 		MaxSeriesPerTenant: 50_000,
+		MaxErrorGroups:     1000,
 		Forget:             35 * 24 * time.Hour,
 		PaneRetention:      2 * time.Hour,
 		HourRetention:      35 * 24 * time.Hour,
@@ -124,8 +128,10 @@ func (o *Options) Validate() error {
 	check(o.MaxFuture >= 0, "window.max_future is %s: want 0s or more", o.MaxFuture)
 	check(o.IdleTimeout > 0, "window.idle_timeout is %s: want more than 0s", o.IdleTimeout)
 	check(o.MaxRecord > 0 && o.MaxRecord <= 64<<20, "limits.record_bytes is %d: want 1 to 67108864", o.MaxRecord)
+	check(o.MaxLabel >= processors.MinLabelBytes && o.MaxLabel <= processors.MaxLabelBytes, "limits.label_bytes is %d: want %d to %d", o.MaxLabel, processors.MinLabelBytes, processors.MaxLabelBytes)
 	check(o.MaxSeries >= 0, "limits.series is %d: want 0 (no limit) or more", o.MaxSeries)
 	check(o.MaxSeriesPerTenant >= 0, "limits.series_per_tenant is %d: want 0 (no limit) or more", o.MaxSeriesPerTenant)
+	check(o.MaxErrorGroups >= 0, "limits.error_groups_per_tenant is %d: want 0 (no limit) or more", o.MaxErrorGroups)
 	check(o.PaneRetention >= 10*o.Pane, "retention.panes is %s: want at least ten panes, %s", o.PaneRetention, 10*o.Pane)
 	check(o.Forget == 0 || o.Forget > o.Grace+o.Pane, "retention.series is %s: want 0 (for ever) or more than pane and grace", o.Forget)
 	seen := map[string]bool{}

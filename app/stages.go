@@ -23,6 +23,7 @@ type stages struct {
 	status   *status
 	observe  func(group string, took time.Duration, committed bool)
 	eventAge func(age time.Duration)
+	cut      func(label string, n int64)
 
 	mu       sync.Mutex
 	sessions map[string]map[int]*kafka.Session // by group and number
@@ -102,7 +103,8 @@ func (s *stages) ingest(topic string, partitions int32) []member {
 				g := processors.NewIngest(processors.IngestConfig{
 					Names: n, Topic: topic, EventPartitions: s.o.Partitions, RecordPartitions: s.o.Partitions,
 					Panes: s.o.panes(), MaxFuture: s.o.MaxFuture, IdleAfter: s.o.IdleTimeout, BehindAfter: s.o.BehindAfter,
-					AheadLimit: s.o.AheadLimit, MaxBytes: s.o.MaxRecord, Progress: s.progress, Clock: s.o.Clock,
+					AheadLimit: s.o.AheadLimit, MaxBytes: s.o.MaxRecord, LabelBytes: s.o.MaxLabel,
+					Progress: s.progress, Clock: s.o.Clock, LabelsCut: s.cut,
 				}, out)
 				return stage{g.Graph(), func(_ context.Context, a kafka.Assignment) (kafka.Task, error) {
 					return g.Assign(a.Partition, a.Metadata)
@@ -142,18 +144,30 @@ func tableMember[M any, P tables.Measure[M]](s *stages, table string, windowed b
 	group, topic := n.TableGroup(table), n.Partials(table)
 	return member{group + "-0", func(ctx context.Context) error {
 		return s.runSession(ctx, group, topic, n.Table(table), 0, false, func(out processors.Output) stage {
-			cfg := processors.TableConfig{
-				Names: n, Table: table, Partitions: s.o.Partitions, Assemblers: s.o.Partitions, Panes: s.o.panes(),
-			}
-			if windowed {
-				cfg.MaxSeries, cfg.MaxPerTenant, cfg.Forget = s.o.MaxSeries, s.o.MaxSeriesPerTenant, s.o.Forget.Milliseconds()
-			}
-			t := processors.NewTable[M, P](cfg, out)
+			t := processors.NewTable[M, P](tableConfig(s.o, table, windowed), out)
 			return stage{t.Graph(), func(_ context.Context, a kafka.Assignment) (kafka.Task, error) {
 				return t.Assign(a.Partition, a.Rows)
 			}}
 		})
 	}}
+}
+
+// tableConfig returns what limits a table. One without windows has a closed set of
+// series.
+func tableConfig(o *Options, table string, windowed bool) processors.TableConfig {
+	cfg := processors.TableConfig{
+		Names: o.names(), Table: table, Partitions: o.Partitions, Assemblers: o.Partitions, Panes: o.panes(),
+	}
+	if !windowed {
+		return cfg
+	}
+	cfg.MaxSeries, cfg.MaxPerTenant, cfg.Forget = o.MaxSeries, o.MaxSeriesPerTenant, o.Forget.Milliseconds()
+	if table == tables.ErrorsTable.Name {
+		// A tenant that puts a name or an id into every message must not crowd out the
+		// errors of others.
+		cfg.MaxPerTenant = o.MaxErrorGroups
+	}
+	return cfg
 }
 
 func (s *stages) tables() []member {

@@ -229,8 +229,11 @@ func TestErrorGroups(t *testing.T) {
 # TYPE rag_error_group_events_total counter
 rag_error_group_events_total{app="_overflow",error_type="_overflow",fingerprint="_overflow",stage="_overflow",tenant="_overflow"} 9
 rag_error_group_events_total{app="kotaemon",error_type="TimeoutError",fingerprint="00ff",stage="generate",tenant="acme"} 4
+# HELP analytics_series_overflow_total Events counted in the overflow series because of a limit.
+# TYPE analytics_series_overflow_total counter
+analytics_series_overflow_total{table="errors"} 9
 `
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "rag_error_group_events_total"); err != nil {
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "rag_error_group_events_total", "analytics_series_overflow_total"); err != nil {
 		t.Error(err)
 	}
 }
@@ -275,6 +278,24 @@ func TestObserver(t *testing.T) {
 	}
 	if h := gather(t, reg, "analytics_event_age_seconds").Histogram; h.GetSampleCount() != 1 || h.GetSampleSum() != 0 {
 		t.Errorf("event age = %v, want one of 0: clocks differ", h)
+	}
+}
+
+// A label that was never cut is there from the start, as 0.
+func TestLabelsCut(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	o := metrics.NewObserver(reg, "v1")
+	o.LabelsCut("tenant", 0)
+	o.LabelsCut("model", 2)
+	o.LabelsCut("model", 3)
+	want := `
+# HELP analytics_labels_cut_total Values of events that were too long: cut, or left out as a sample (trace_id).
+# TYPE analytics_labels_cut_total counter
+analytics_labels_cut_total{label="model"} 5
+analytics_labels_cut_total{label="tenant"} 0
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "analytics_labels_cut_total"); err != nil {
+		t.Error(err)
 	}
 }
 

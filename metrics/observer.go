@@ -11,14 +11,16 @@ import (
 type Observer struct {
 	commits *prometheus.HistogramVec
 	age     prometheus.Observer
+	cut     *prometheus.CounterVec
 }
 
 // NewObserver registers its metrics, and those that say what was built.
 func NewObserver(reg prometheus.Registerer, version string) *Observer {
 	age := newHistogramVec(eventAge)
-	o := &Observer{commits: newHistogramVec(commitSeconds), age: age.WithLabelValues()}
+	o := &Observer{commits: newHistogramVec(commitSeconds), age: age.WithLabelValues(),
+		cut: prometheus.NewCounterVec(prometheus.CounterOpts{Name: labelsCut.Name, Help: labelsCut.Help}, labelsCut.Labels)}
 	build := collector(func(ch chan<- prometheus.Metric) { ch <- buildInfo.value(1, version, runtime.Version()) })
-	reg.MustRegister(o.commits, age, build)
+	reg.MustRegister(o.commits, age, o.cut, build)
 	return o
 }
 
@@ -37,6 +39,11 @@ func (o *Observer) Committed(group string, took time.Duration, held bool) {
 	}
 	o.commits.WithLabelValues(group, result).Observe(took.Seconds())
 }
+
+// LabelsCut counts values of a label that were too long. A label first named with
+// 0 is shown from the start, so that its first increase is seen. It counts what
+// this instance did, and a value again when its transaction is done again.
+func (o *Observer) LabelsCut(label string, n int64) { o.cut.WithLabelValues(label).Add(float64(n)) }
 
 // EventAge notes how old the newest event of a transaction was at its commit.
 func (o *Observer) EventAge(age time.Duration) { o.age.Observe(max(0, age.Seconds())) }

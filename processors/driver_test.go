@@ -25,6 +25,7 @@ type driver struct {
 	mono   time.Duration
 	logs   map[string][]sent // by topic
 	source int64             // offset of the next source record
+	cut    map[string]int64  // values that were too long, by label
 
 	progress *processors.Progress
 	ingest   []*ingester
@@ -83,10 +84,10 @@ func (r rows) All(visit func(key string, value []byte) bool) {
 }
 
 // newDriver starts the topology over n source partitions.
-func newDriver(t *testing.T, n int32) *driver {
+func newDriver(t *testing.T, n int32, configure ...func(*processors.IngestConfig)) *driver {
 	d := &driver{
 		t: t, names: processors.Names{Prefix: "analytics-"}, panes: window.Panes{Size: 10_000, Grace: 60_000},
-		wall: at("13:00:00"), logs: map[string][]sent{},
+		wall: at("13:00:00"), logs: map[string][]sent{}, cut: map[string]int64{},
 	}
 	clock := processors.Clock{Wall: func() time.Time { return d.wall }, Mono: func() time.Duration { return d.mono }}
 	d.progress = processors.NewProgress(d.panes, clock)
@@ -94,11 +95,16 @@ func newDriver(t *testing.T, n int32) *driver {
 		d.expected = append(d.expected, window.Partition{Topic: "rag-traces", Partition: p})
 	}
 	d.progress.Expect(d.expected)
-	d.stages.ingest = processors.NewIngest(processors.IngestConfig{
+	ingest := processors.IngestConfig{
 		Names: d.names, Topic: "rag-traces", EventPartitions: 1, RecordPartitions: 1, Panes: d.panes,
 		MaxFuture: 5 * time.Minute, IdleAfter: 30 * time.Second, BehindAfter: time.Hour, AheadLimit: 5 * time.Minute,
 		Progress: d.progress, Clock: clock,
-	}, d)
+		LabelsCut: func(label string, n int64) { d.cut[label] += n },
+	}
+	for _, c := range configure {
+		c(&ingest)
+	}
+	d.stages.ingest = processors.NewIngest(ingest, d)
 	d.stages.assemble = processors.NewAssemble(processors.AssembleConfig{
 		Names: d.names, TablePartitions: 1, Panes: d.panes, Clock: clock,
 		Expected: func() []window.Partition { return d.expected },

@@ -2,6 +2,7 @@ package processors
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,8 +30,14 @@ type IngestConfig struct {
 	BehindAfter      time.Duration // read to the end and this far behind the greatest stream time: idle
 	AheadLimit       time.Duration // reading pauses this far ahead of the slowest unread partition
 	MaxBytes         int           // of one source record
+	LabelBytes       int           // of a dimension or error type; 0: DefaultLabelBytes
 	Progress         *Progress
 	Clock            Clock
+	// LabelsCut is told, at every flush, how many values of one of Labels were too
+	// long since the last one. Optional; tasks of several sessions call it at once.
+	// A flush whose transaction aborts is done again, so a value may be told of
+	// twice.
+	LabelsCut func(label string, n int64)
 }
 
 // reportInterval is how often a partition reports when nothing changes.
@@ -46,6 +53,7 @@ type Ingest struct {
 
 // NewIngest returns the stage for one session, whose output is out.
 func NewIngest(cfg IngestConfig, out Output) *Ingest {
+	cfg.LabelBytes = cmp.Or(cfg.LabelBytes, DefaultLabelBytes)
 	return &Ingest{cfg: cfg, out: out}
 }
 
@@ -83,6 +91,7 @@ func (g *Ingest) Assign(partition int32, metadata string) (*IngestTask, error) {
 		stage: g, partition: partition,
 		source: window.NewSource(streamTime, newest, c.IdleAfter, c.BehindAfter.Milliseconds(), c.Clock.Mono()),
 		json:   codecs.JSON{MaxBytes: c.MaxBytes},
+		labels: labels{max: c.LabelBytes},
 		dests:  make([]codecs.PackedWriter, c.EventPartitions),
 		serial: make([]uint64, c.EventPartitions),
 		dims:   map[string][]numbered{}, groups: map[uint64][]numbered{}, counts: counts{},
@@ -105,6 +114,7 @@ type IngestTask struct {
 	partition int32
 	source    *window.Source
 	json      codecs.JSON
+	labels    labels
 
 	event  event.Event
 	record codecs.Record
@@ -188,6 +198,7 @@ func (t *IngestTask) pack(at int64) {
 	if len(e.ID) > 0 {
 		p.HasID, p.ID = true, t.id(e.Tenant, route, e.ID)
 	}
+	t.labels.limit(e) // identity and route are those of whole values
 	d := t.dimensions(e, w, dest)
 	p.Dims = d.number
 	if e.Error {
@@ -263,15 +274,12 @@ func (t *IngestTask) send(dest int, report *codecs.Report) {
 	w.Reset(t.stage.cfg.Topic, t.partition)
 }
 
-// maxDeadLetter is the size above which a dead letter is cut; the headers point
-// to the original.
-const maxDeadLetter = 512<<10 - 4096
-
 func (t *IngestTask) poison(p *codecs.Poison) {
 	r := &t.record
 	t.counts[count{t.stage.cfg.Topic, OutcomePoison, string(p.Reason)}]++
+	detail := shorten([]byte(strings.ToValidUTF8(p.Detail, "\uFFFD")), maxDetail)
 	headers := originHeaders(t.stage.cfg.Topic, t.partition, r.Offset, r.Timestamp,
-		codecs.Header{Key: "reason", Value: []byte(p.Reason)}, codecs.Header{Key: "detail", Value: []byte(strings.ToValidUTF8(p.Detail, "\uFFFD"))})
+		codecs.Header{Key: "reason", Value: []byte(p.Reason)}, codecs.Header{Key: "detail", Value: detail})
 	t.divert(t.stage.cfg.Names.DLQ(), headers)
 }
 
@@ -286,20 +294,18 @@ func (t *IngestTask) late(at int64) {
 }
 
 // divert sends the record in hand to a side topic: key, value and headers
-// unchanged, ours after them. Side topics have as many partitions as the events
-// topic; records of one source partition stay in order.
+// unchanged, unless they are too large, ours after them. Side topics have as many
+// partitions as the events topic; records of one source partition stay in order.
 func (t *IngestTask) divert(topic string, ours []codecs.Header) {
 	r := &t.record
-	value := bytes.Clone(r.Value) // nil stays nil
-	if len(value)+len(r.Key) > maxDeadLetter {
-		ours = append(ours, codecs.Header{Key: "cut_from_bytes", Value: strconv.AppendInt(nil, int64(len(value)), 10)})
-		value = value[:max(0, min(len(value), maxDeadLetter-len(r.Key)))]
-	}
-	headers := make([]codecs.Header, 0, len(r.Headers)+len(ours))
-	for _, h := range r.Headers {
+	s := sideRecord{r.Key, r.Value, r.Headers, ours}
+	s.fit()
+	headers := make([]codecs.Header, 0, len(s.theirs)+len(s.ours))
+	for _, h := range s.theirs {
 		headers = append(headers, codecs.Header{Key: h.Key, Value: bytes.Clone(h.Value)})
 	}
-	t.stage.out.Send(topic, t.partition%t.stage.cfg.EventPartitions, bytes.Clone(r.Key), value, append(headers, ours...)...)
+	// Clones of nil are nil.
+	t.stage.out.Send(topic, t.partition%t.stage.cfg.EventPartitions, bytes.Clone(s.key), bytes.Clone(s.value), append(headers, s.ours...)...)
 }
 
 // Flush sends what was gathered, and the report after it.
@@ -337,6 +343,7 @@ func (t *IngestTask) Flush(atEnd bool) (string, error) {
 	}
 	records.flush(tables.BatchHeader{})
 	clear(t.counts)
+	t.labels.tell(c.LabelsCut)
 	return fmt.Sprintf(ingestMetadata, t.source.StreamTime, t.source.NewestTime), nil
 }
 

@@ -91,8 +91,20 @@ func SystemClock() Clock {
 	return Clock{Wall: time.Now, Mono: func() time.Duration { return time.Since(start) }}
 }
 
-// maxRecord is the size at which a packed record is sent before its commit, so
-// that records stay well below the broker's limit of 1 MiB.
+// maxSent is what every record that a stage gathers or diverts stays below, half
+// of what a broker takes by default: one that it refuses would be sent again for
+// ever. Rows are the exception; see TableTask.Flush.
+const maxSent = 512 << 10
+
+// maxRecord is the size from which a record that is being gathered is sent before
+// its commit. What is added to it last may go beyond, with labels at their longest
+// (MaxLabelBytes) by:
+//
+//	packed record   25 KiB: a series of 5 labels, an error group (error type and
+//	                template), an event of 150 bytes, and the head with its report
+//	batch, windows  30 KiB: the key of a series, 4 labels, and a partial of latency,
+//	                2 histograms of 661 buckets at 10 bytes; one of errors has a
+//	                sketch of 1.5 KiB, error type, template and 2 samples: 7 KiB
 const maxRecord = 400 << 10
 
 // NoPane is the pane of partials that belong to no window: they go straight into

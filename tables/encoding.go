@@ -28,7 +28,7 @@ func appendString(dst []byte, s string) []byte {
 func appendSigned(dst []byte, n int64) []byte { return binary.AppendVarint(dst, n) }
 
 // appendTraceID writes what traceID will read.
-func appendTraceID(dst []byte, id string) []byte { return appendString(dst, cutTraceID(id)) }
+func appendTraceID(dst []byte, id string) []byte { return appendString(dst, keptTraceID(id)) }
 
 // decoder takes fields off the front of src. After the first field that is cut
 // short or out of range it yields zeros, and err says why; so callers check err
@@ -133,7 +133,7 @@ func (d *decoder) string() string { return string(d.bytes()) }
 
 func (d *decoder) traceID() string {
 	b := d.bytes()
-	if len(b) > maxTraceID {
+	if len(b) > MaxTraceID {
 		d.fail(errRange)
 		return ""
 	}

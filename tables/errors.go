@@ -26,7 +26,7 @@ type Errors struct {
 type Sample struct {
 	Time      int64  // Unix milliseconds
 	Duration  int64  // nanoseconds; 0 where unknown
-	TraceID   string // at most 64 bytes
+	TraceID   string // at most MaxTraceID bytes; empty where there is none
 	Topic     string // source topic
 	Partition int32
 	Offset    int64
@@ -61,7 +61,7 @@ func (e *Errors) Observe(s Sample, errorType, template string, session uint64) {
 	if t := lesser(e.Template, template); t != e.Template {
 		e.Template = strings.Clone(t)
 	}
-	s.TraceID = cutTraceID(s.TraceID)
+	s.TraceID = keptTraceID(s.TraceID)
 	newest, slowest := beats(s, e.Newest, newerSample), beats(s, e.Slowest, slowerSample)
 	if !newest && !slowest {
 		return

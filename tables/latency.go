@@ -3,11 +3,11 @@ package tables
 import (
 	"cmp"
 	"strings"
-	"unicode/utf8"
 )
 
-// maxTraceID is the length in bytes that trace ids are cut to.
-const maxTraceID = 64
+// MaxTraceID is the longest trace id kept, in bytes: those of OpenTelemetry have
+// 32. A longer one is left out, since one cut short would point nowhere.
+const MaxTraceID = 64
 
 // Latency is how long one stage of one tenant and app took, with one model.
 type Latency struct {
@@ -21,19 +21,20 @@ type Latency struct {
 // Exemplar is one call that stands for many. The zero Exemplar is none.
 type Exemplar struct {
 	Value   int64  // duration in nanoseconds
-	TraceID string // at most 64 bytes
+	TraceID string // at most MaxTraceID bytes
 	Time    int64  // Unix milliseconds
 }
 
 // Observe counts a call of ns nanoseconds at event time at in Unix milliseconds.
-// Only a call with a trace id, which is copied when it is kept, can become an
-// exemplar. A time to first token goes to TTFT.Observe beside.
+// Only a call with a trace id of at most MaxTraceID bytes, which is copied when it
+// is kept, can become an exemplar. A time to first token goes to TTFT.Observe
+// beside.
 func (l *Latency) Observe(ns int64, traceID string, at int64) {
 	l.Duration.Observe(ns)
-	if traceID == "" {
+	if keptTraceID(traceID) == "" {
 		return
 	}
-	e := Exemplar{Value: clampDuration(ns), TraceID: cutTraceID(traceID), Time: at}
+	e := Exemplar{Value: clampDuration(ns), TraceID: traceID, Time: at}
 	slowest, newest := beats(e, l.Slowest, bySlowness), beats(e, l.Newest, byNewness)
 	if !slowest && !newest {
 		return
@@ -47,16 +48,12 @@ func (l *Latency) Observe(ns int64, traceID string, at int64) {
 	}
 }
 
-// cutTraceID shortens id to maxTraceID bytes, at the start of a character.
-func cutTraceID(id string) string {
-	if len(id) <= maxTraceID {
-		return id
+// keptTraceID returns id, or nothing when it is too long to be kept.
+func keptTraceID(id string) string {
+	if len(id) > MaxTraceID {
+		return ""
 	}
-	end := maxTraceID
-	for end > maxTraceID-utf8.UTFMax && !utf8.RuneStart(id[end]) {
-		end--
-	}
-	return id[:end]
+	return id
 }
 
 // beats reports whether a takes the place of b: it is greater by order, which
