@@ -68,13 +68,21 @@ func (d *decoder) take(n int) []byte {
 }
 
 func (d *decoder) byte() byte {
-	if b := d.take(1); b != nil {
-		return b[0]
+	if len(d.src) == 0 {
+		d.fail(errShort)
+		return 0
 	}
-	return 0
+	b := d.src[0]
+	d.src = d.src[1:]
+	return b
 }
 
 func (d *decoder) uvarint() uint64 {
+	if len(d.src) > 0 && d.src[0] < 0x80 { // most are small
+		v := d.src[0]
+		d.src = d.src[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(d.src)
 	if n <= 0 {
 		d.failVarint(n)
