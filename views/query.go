@@ -140,30 +140,18 @@ func (s *series[M, P]) total(span tables.Span, visit Visit[M]) error {
 
 // ranged visits what the series counted in the range of a, step by step.
 func (s *series[M, P]) ranged(a Answer, visit Visit[M]) error {
-	row, open, err := s.open()
-	if err != nil {
+	l := stepper[M, P]{series: s, a: a, visit: visit, at: a.Span.From}
+	for _, closed := range []*history{&s.hours, &s.panes, &s.left} {
+		for start, body := range closed.all() {
+			if err := l.addBody(start, body); err != nil {
+				return err
+			}
+		}
+	}
+	if err := l.addOpen(); err != nil {
 		return err
 	}
-	l := stepper[M, P]{series: s, a: a, visit: visit, at: a.Span.From}
-	if s.row != nil {
-		sum := row.Sum()
-		l.ever = &sum
-	}
-	for start, body := range s.hours.all() {
-		if err := l.addBody(start, body); err != nil {
-			return err
-		}
-	}
-	for start, body := range s.panes.all() {
-		if err := l.addBody(start, body); err != nil {
-			return err
-		}
-	}
-	for i := range open {
-		l.add(open[i].Start, &open[i].M)
-	}
-	l.flush()
-	return nil
+	return l.flush()
 }
 
 // stepper merges the panes of one series, ascending, into steps.
@@ -171,8 +159,9 @@ type stepper[M any, P tables.Measure[M]] struct {
 	series *series[M, P]
 	a      Answer
 	visit  Visit[M]
-	ever   *M
-	at     int64 // start of the step
+	row    *tables.Row[M, P] // of the series, once it was needed
+	ever   *M                // likewise
+	at     int64             // start of the step
 	sum    M
 }
 
@@ -182,39 +171,79 @@ func (l *stepper[M, P]) addBody(start int64, body []byte) error {
 	if !l.in(start) {
 		return nil
 	}
-	l.enter(start)
+	if err := l.enter(start); err != nil {
+		return err
+	}
 	return l.series.merge(&l.sum, start, body)
 }
 
-func (l *stepper[M, P]) add(start int64, m *M) {
-	if l.in(start) {
-		l.enter(start)
-		P(&l.sum).Merge(m)
+// addOpen adds the panes open in the row that have no window record yet.
+func (l *stepper[M, P]) addOpen() error {
+	if l.series.first >= l.a.Span.To {
+		return nil
 	}
+	if err := l.decodeRow(); err != nil {
+		return err
+	}
+	for i := range l.row.Open {
+		start := l.row.Open[i].Start
+		if start <= l.series.closed || !l.in(start) {
+			continue
+		}
+		if err := l.enter(start); err != nil {
+			return err
+		}
+		P(&l.sum).Merge(&l.row.Open[i].M)
+	}
+	return nil
+}
+
+// decodeRow decodes the row, which must be there. It is spared for the many series
+// that counted nothing in the range.
+func (l *stepper[M, P]) decodeRow() error {
+	if l.row != nil {
+		return nil
+	}
+	l.row = new(tables.Row[M, P])
+	if err := l.row.Decode(l.series.row); err != nil {
+		return fmt.Errorf("row %q: %w", l.series.key, err)
+	}
+	return nil
 }
 
 // enter ends the step before that of start.
-func (l *stepper[M, P]) enter(start int64) {
+func (l *stepper[M, P]) enter(start int64) error {
 	if l.a.Step == 0 {
-		return
+		return nil
 	}
-	if at := floor(start, l.a.Step); at != l.at {
-		l.flush()
-		l.at = at
+	at := floor(start, l.a.Step)
+	if at == l.at {
+		return nil
 	}
+	err := l.flush()
+	l.at = at
+	return err
 }
 
-func (l *stepper[M, P]) flush() {
+// flush visits what was counted in the step.
+func (l *stepper[M, P]) flush() error {
 	if P(&l.sum).IsZero() {
-		return
+		return nil
+	}
+	if l.ever == nil && l.series.row != nil {
+		if err := l.decodeRow(); err != nil {
+			return err
+		}
+		sum := l.row.Sum()
+		l.ever = &sum
 	}
 	span := l.a.Span
 	if l.a.Step > 0 {
 		span = tables.Span{From: max(l.at, span.From), To: min(l.at+l.a.Step, span.To)}
 	}
 	l.visit(l.series.key, &l.sum, l.ever, span, l.at)
-	var none M
-	l.sum = none
+	l.sum = *new(M)
+	return nil
 }
 
 // overflow merges the overflow rows of all partitions into one series.

@@ -14,14 +14,13 @@
 //     may lag behind. Windows of a series come in ascending order, so one number
 //     per series, the newest pane that came, tells which those are. It also makes
 //     records that are read again harmless.
-//   - A pane that left the row stays, as it was last shown, until its window
-//     record is there.
+//   - A pane that left the row stays, as it was in the last row that held it,
+//     until its window record is there.
 //
 // A View starts no goroutine and knows neither Kafka nor what its measures mean.
 package views
 
 import (
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -142,7 +141,7 @@ func (v *View[M, P]) Update(partition int32, offset int64, key string, value []b
 		err = v.updateProgress(p, value)
 	case len(value) == 0:
 		if s := p.series[key]; s != nil && s.row != nil {
-			s.setRow(nil)
+			err = s.setRow(nil, none)
 			p.count(key, -1)
 		}
 	default:
@@ -171,11 +170,20 @@ func (v *View[M, P]) updateProgress(p *partition[M, P], value []byte) error {
 }
 
 func (v *View[M, P]) updateRow(p *partition[M, P], key string, value []byte) error {
-	last, err := lastPane(value)
+	// Rows come by the thousand. To decode each would cost ten times as much as
+	// everything else here.
+	first, open, last, err := tables.OpenPanes(value)
+	switch {
+	case err != nil:
+	case !open:
+		first = none
+	default:
+		err = v.checkPane(first)
+	}
 	if err != nil {
 		return fmt.Errorf("row %q: %w", key, err)
 	}
-	if last != 0 {
+	if open || last != 0 { // 0 may stand for none
 		v.newest = max(v.newest, last)
 	}
 	s := p.series[key]
@@ -185,22 +193,18 @@ func (v *View[M, P]) updateRow(p *partition[M, P], key string, value []byte) err
 	if s.row == nil {
 		p.count(key, 1)
 	}
-	s.setRow(slices.Clone(value))
+	if err := s.setRow(slices.Clone(value), first); err != nil {
+		return fmt.Errorf("row %q: %w", key, err)
+	}
 	return nil
 }
 
-// lastPane returns the LastPane of an encoded row, 0 when nothing was ever added
-// to a pane. It is asked for with every record and stands behind the version;
-// decoding all of the row for it would cost a hundred times as much.
-func lastPane(row []byte) (int64, error) {
-	if row[0] != tables.Version {
-		return 0, fmt.Errorf("format version %d, this program reads %d", row[0], tables.Version)
+// checkPane refuses panes of another length.
+func (v *View[M, P]) checkPane(start int64) error {
+	if start%v.o.Panes.Size != 0 {
+		return fmt.Errorf("a pane at %d where panes are %d ms long: was window.pane changed?", start, v.o.Panes.Size)
 	}
-	last, n := binary.Varint(row[1:])
-	if n <= 0 {
-		return 0, fmt.Errorf("bytes end too early")
-	}
-	return last, nil
+	return nil
 }
 
 func (v *View[M, P]) insert(p *partition[M, P], key string) *series[M, P] {
@@ -247,8 +251,8 @@ func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error
 	folded, expired := v.foldedBefore(), v.expiredBefore()
 	touched := 0
 	for r.Next() {
-		if r.Pane%v.o.Panes.Size != 0 {
-			return fmt.Errorf("a pane at %d where panes are %d ms long: was window.pane changed?", r.Pane, v.o.Panes.Size)
+		if err := v.checkPane(r.Pane); err != nil {
+			return err
 		}
 		v.newest = max(v.newest, r.Pane)
 		s := p.series[string(r.Key)]
@@ -258,8 +262,7 @@ func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error
 		case s == nil:
 			s = v.insert(p, string(r.Key))
 		}
-		s.panes.append(r.Pane, r.Body)
-		s.closed = r.Pane
+		s.addWindow(r.Pane, r.Body)
 		touched++
 		if s.panes.reaches(foldBatch, folded) {
 			if err := s.fold(folded); err != nil {
@@ -304,8 +307,8 @@ func (v *View[M, P]) tend(p *partition[M, P], touched int) error {
 		if err := s.fold(folded); err != nil {
 			return err
 		}
-		s.hours.expire(expired)
-		if !s.empty(expired) {
+		s.expire(expired)
+		if !s.empty() {
 			p.next++
 			continue
 		}

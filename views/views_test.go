@@ -141,16 +141,48 @@ func TestPaneIsCountedOnce(t *testing.T) {
 	r.want(everything, "a=6")
 }
 
+// Nobody asks before all panes are gone: a pane stays whether it was looked at or
+// not, as it was in the last row that held it.
 func TestPaneStaysUntilItsWindowIsThere(t *testing.T) {
 	r := newRig(t, views.Options{})
-	r.row("a", 0, 0, pane)
+	r.row("a", 0, 0, pane, 2*pane)
+	r.row("a", 0, 0, pane, pane, 2*pane)
+	r.row("a", 1, pane, pane, pane, 2*pane) // the first pane was closed
+	r.row("a", 4, 2*pane)
+	r.row("a", 5)
+	panes := views.Query{From: 0, To: views.Newest, Step: pane}
+	r.want(panes, "a@0=1 a@10000=3 a@20000=1")
+	r.windows(0, closed{"a", 0, 2}) // counted once more in the transaction that closed it
+	r.want(panes, "a@0=2 a@10000=3 a@20000=1")
+	r.windows(0, closed{"a", pane, 3}, closed{"a", 2 * pane, 1})
+	r.want(panes, "a@0=2 a@10000=3 a@20000=1")
+}
+
+func TestPanesOfAForgottenSeriesStay(t *testing.T) {
+	r := newRig(t, views.Options{})
+	r.row("a", 0, 0)
+	r.update(0, key("a"), nil)
+	r.want(everything, "a=1")
+	r.row("a", 0, 2*pane) // it comes back
 	r.want(everything, "a=2")
-	r.row("a", 1, pane) // the first pane was closed
-	r.want(everything, "a=2")
-	r.row("a", 1, pane, 2*pane)
-	r.want(everything, "a=3")
 	r.windows(0, closed{"a", 0, 1})
-	r.want(everything, "a=3")
+	r.want(everything, "a=2")
+}
+
+// A window record that has expired will never come.
+func TestPaneWithoutWindowExpires(t *testing.T) {
+	r := newRig(t, views.Options{Retention: time.Hour, HourRetention: 2 * time.Hour})
+	r.row("a", 0, 0)
+	r.row("b", 0, 0)
+	r.row("b", 1)
+	r.update(0, key("a"), nil)
+	r.mark(0, 4*hour)
+	r.want(everything, "")
+	r.windows(0, closed{"b", 4 * hour, 1})
+	r.want(everything, "b=1")
+	if n := views.SeriesKept(r.view); n != 1 {
+		t.Errorf("%d series are kept, want 1", n)
+	}
 }
 
 func TestRangesAndSteps(t *testing.T) {
@@ -253,6 +285,8 @@ func TestBadRecordsAreErrors(t *testing.T) {
 	r := newRig(t, views.Options{})
 	for name, err := range map[string]error{
 		"a row of another version": r.view.Update(0, 1, key("a"), []byte{99, 0}),
+		"no row":                   r.view.Update(0, 1, key("a"), []byte{tables.Version}),
+		"a pane of another length": r.view.Update(0, 1, key("a"), rowOf(0, pane/2)),
 		"progress of nonsense":     r.view.Update(0, 2, tables.ProgressKey, []byte{1, 255}),
 		"windows of nonsense":      r.view.Windows(0, []byte{1, 0, 0, 255}),
 		"a partition too many":     r.view.Update(7, 1, key("a"), rowOf(1)),
