@@ -68,10 +68,13 @@ func (v *View[M, P]) Query(q Query, visit Visit[M]) (Answer, error) {
 			out := visit
 			if s.key == tables.OverflowKey {
 				out = overflow.add
+				err = overflow.addEver(s)
 			}
-			if q.Total {
+			switch {
+			case err != nil:
+			case q.Total:
 				err = s.total(a.Span, out)
-			} else if a.Ranged {
+			case a.Ranged:
 				err = s.ranged(a, out)
 			}
 			if err != nil {
@@ -123,19 +126,26 @@ func (v *View[M, P]) resolve(q Query) (Answer, error) {
 	return a, nil
 }
 
-// total visits all that the series counted since it exists.
-func (s *series[M, P]) total(span tables.Span, visit Visit[M]) error {
+// ever returns all that the series counted since it exists, nil without a row.
+func (s *series[M, P]) ever() (*M, error) {
 	if s.row == nil {
-		return nil
+		return nil, nil
 	}
 	var row tables.Row[M, P]
 	if err := row.Decode(s.row); err != nil {
-		return fmt.Errorf("row %q: %w", s.key, err)
+		return nil, fmt.Errorf("row %q: %w", s.key, err)
 	}
-	if sum := row.Sum(); !P(&sum).IsZero() {
-		visit(s.key, &sum, &sum, span, span.From)
+	sum := row.Sum()
+	return &sum, nil
+}
+
+// total visits all that the series counted since it exists.
+func (s *series[M, P]) total(span tables.Span, visit Visit[M]) error {
+	ever, err := s.ever()
+	if err == nil && ever != nil && !P(ever).IsZero() {
+		visit(s.key, ever, ever, span, span.From)
 	}
-	return nil
+	return err
 }
 
 // ranged visits what the series counted in the range of a, step by step.
@@ -249,34 +259,36 @@ func (l *stepper[M, P]) flush() error {
 // overflow merges the overflow rows of all partitions into one series.
 type overflow[M any, P tables.Measure[M]] struct {
 	steps map[int64]*line[M]
+	ever  *M // in every partition, whether it counted anything in the range or not
 }
 
 type line[M any] struct {
-	m, ever M
-	known   bool
-	span    tables.Span
+	m    M
+	span tables.Span
 }
 
-func (o *overflow[M, P]) add(_ string, m, ever *M, span tables.Span, step int64) {
+func (o *overflow[M, P]) addEver(s *series[M, P]) error {
+	ever, err := s.ever()
+	if o.ever == nil {
+		o.ever = ever
+	} else if ever != nil {
+		P(o.ever).Merge(ever)
+	}
+	return err
+}
+
+func (o *overflow[M, P]) add(_ string, m, _ *M, span tables.Span, step int64) {
 	l := o.steps[step]
 	if l == nil {
 		l = &line[M]{span: span}
 		o.steps[step] = l
 	}
 	P(&l.m).Merge(m)
-	if ever != nil {
-		P(&l.ever).Merge(ever)
-		l.known = true
-	}
 }
 
 func (o *overflow[M, P]) visit(visit Visit[M]) {
 	for _, step := range slices.Sorted(maps.Keys(o.steps)) {
 		l := o.steps[step]
-		ever := &l.ever
-		if !l.known {
-			ever = nil
-		}
-		visit(tables.OverflowKey, &l.m, ever, l.span, step)
+		visit(tables.OverflowKey, &l.m, o.ever, l.span, step)
 	}
 }
