@@ -49,41 +49,60 @@ type Answer struct {
 // what it counted since it exists, which is nil when its table has forgotten it.
 // Span begins where the step does or the range, whichever is later, and step is
 // where the step does. Lines in which nothing was counted are left out. Neither
-// pointer may be kept, nor may Visit call the View.
+// pointer may be kept.
 type Visit[M any] func(key string, m, ever *M, span tables.Span, step int64)
 
 // Query answers q as of one moment. The lines of a series come in ascending order;
 // those of different series in no particular one. The overflow rows of all
-// partitions are one series.
+// partitions are one series. The View goes on while lines are visited.
 func (v *View[M, P]) Query(q Query, visit Visit[M]) (Answer, error) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	a, err := v.resolve(q)
+	a, all, err := v.snapshot(q)
 	if err != nil {
 		return Answer{}, err
 	}
 	overflow := overflow[M, P]{steps: map[int64]*line[M]{}}
-	for _, p := range v.partitions {
-		for _, s := range p.series {
-			out := visit
-			if s.key == tables.OverflowKey {
-				out = overflow.add
-				err = overflow.addEver(s)
-			}
-			switch {
-			case err != nil:
-			case q.Total:
-				err = s.total(a.Span, out)
-			case a.Ranged:
-				err = s.ranged(a, out)
-			}
-			if err != nil {
-				return Answer{}, err
-			}
+	for i := range all {
+		s, out := &all[i], visit
+		if s.key == tables.OverflowKey {
+			out = overflow.add
+			err = overflow.addEver(s)
+		}
+		switch {
+		case err != nil:
+		case q.Total:
+			err = s.total(a.Span, out)
+		default:
+			err = s.ranged(a, out)
+		}
+		if err != nil {
+			return Answer{}, err
 		}
 	}
 	overflow.visit(visit)
 	return a, nil
+}
+
+// snapshot returns what q is answered for and, where there is something to answer,
+// copies of all series, whose bytes they share: to decode a hundred thousand of them
+// takes seconds, during which the lock must not be held.
+func (v *View[M, P]) snapshot(q Query) (Answer, []series[M, P], error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	a, err := v.resolve(q)
+	if err != nil || !a.Ranged && !q.Total {
+		return a, nil, err
+	}
+	n := 0
+	for _, p := range v.partitions {
+		n += len(p.order)
+	}
+	all := make([]series[M, P], 0, n)
+	for _, p := range v.partitions {
+		for _, s := range p.order {
+			all = append(all, *s)
+		}
+	}
+	return a, all, nil
 }
 
 // resolve rounds the range of a query to what can be answered.
@@ -131,12 +150,7 @@ func (s *series[M, P]) ever() (*M, error) {
 	if s.row == nil {
 		return nil, nil
 	}
-	var row tables.Row[M, P]
-	if err := row.Decode(s.row); err != nil {
-		return nil, fmt.Errorf("row %q: %w", s.key, err)
-	}
-	sum := row.Sum()
-	return &sum, nil
+	return sumOf[M, P](s.key, s.row)
 }
 
 // total visits all that the series counted since it exists.
@@ -151,11 +165,9 @@ func (s *series[M, P]) total(span tables.Span, visit Visit[M]) error {
 // ranged visits what the series counted in the range of a, step by step.
 func (s *series[M, P]) ranged(a Answer, visit Visit[M]) error {
 	l := stepper[M, P]{series: s, a: a, visit: visit, at: a.Span.From}
-	for _, closed := range []*history{&s.hours, &s.panes, &s.left} {
-		for start, body := range closed.all() {
-			if err := l.addBody(start, body); err != nil {
-				return err
-			}
+	for start, body := range s.past() {
+		if err := l.addBody(start, body); err != nil {
+			return err
 		}
 	}
 	if err := l.addOpen(); err != nil {

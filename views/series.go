@@ -2,6 +2,7 @@ package views
 
 import (
 	"fmt"
+	"iter"
 	"math"
 
 	"ragstreams/tables"
@@ -12,16 +13,20 @@ import (
 const none int64 = math.MaxInt64
 
 // series is what is kept of one series: encoded, because most of it is never
-// looked at again. A pane is in one of hours, panes, left and row; in the last two
-// it counts only when it is newer than closed.
+// looked at again. A pane is in one of hours, folding, panes, left and row; in the
+// last two it counts only when it is newer than closed. Bytes are never written to,
+// so that a copy of the struct stays what the series was.
 type series[M any, P tables.Measure[M]] struct {
 	key   string
-	row   []byte // never written to; nil: forgotten by its table, or not come yet
+	row   []byte // nil: forgotten by its table, or not come yet
 	first int64  // the oldest pane open in row; none when there is none
 
-	closed       int64   // newest pane whose window record came, window.None before
-	panes, hours history // with a window record
-	left         history // left the row, and no window record yet
+	closed  int64   // newest pane whose window record came, window.None before
+	hours   history // sums of panes with a window record, complete but for the newest
+	folding []byte  // the newest hour, which panes are still added to; nil: none
+	folded  int64   // start of it
+	panes   history // with a window record
+	left    history // left the row, and no window record yet
 }
 
 func newSeries[M any, P tables.Measure[M]](key string, pane int64) *series[M, P] {
@@ -96,16 +101,39 @@ func (s *series[M, P]) fold(t int64) error {
 	return nil
 }
 
-func (s *series[M, P]) addHour(at int64, sum *M) error {
-	if s.hours.n == 0 || s.hours.last != at {
-		s.hours.append(at, P(sum).Append(nil))
-		return nil
+// addHour adds sum to the hour at start, the newest or a later one. It stands apart
+// from the others because it is replaced again and again.
+func (s *series[M, P]) addHour(start int64, sum *M) error {
+	if s.folding != nil && s.folded == start {
+		if err := s.merge(sum, start, s.folding); err != nil {
+			return err
+		}
+	} else if s.folding != nil {
+		s.hours.append(s.folded, s.folding)
 	}
-	if err := s.merge(sum, at, s.hours.lastBody()); err != nil {
-		return err
-	}
-	s.hours.replaceLast(P(sum).Append(nil))
+	s.folding, s.folded = P(sum).Append(nil), start
 	return nil
+}
+
+// past yields start and body of everything but the row, ascending.
+func (s *series[M, P]) past() iter.Seq2[int64, []byte] {
+	return func(yield func(int64, []byte) bool) {
+		for start, body := range s.hours.all() {
+			if !yield(start, body) {
+				return
+			}
+		}
+		if s.folding != nil && !yield(s.folded, s.folding) {
+			return
+		}
+		for _, h := range []*history{&s.panes, &s.left} {
+			for start, body := range h.all() {
+				if !yield(start, body) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // merge adds an encoded measure to sum.
@@ -123,9 +151,12 @@ func (s *series[M, P]) merge(sum *M, start int64, body []byte) error {
 func (s *series[M, P]) expire(t int64) {
 	s.hours.expire(t)
 	s.left.expire(t)
+	if s.folded < t {
+		s.folding = nil
+	}
 }
 
 // empty reports whether nothing is left of the series.
 func (s *series[M, P]) empty() bool {
-	return s.row == nil && s.panes.n == 0 && s.hours.n == 0 && s.left.n == 0
+	return s.row == nil && s.hours.n == 0 && s.folding == nil && s.panes.n == 0 && s.left.n == 0
 }

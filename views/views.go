@@ -22,7 +22,6 @@ package views
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -369,29 +368,51 @@ func (v *View[M, P]) Count(partition int32) int {
 }
 
 // Series calls visit with what each series of a partition, and its overflow row,
-// counted since it exists, open panes included. Of series that were forgotten it
-// tells nothing. The rows are those of one moment; visit may keep sum.
+// counted since it exists, open panes included, in no particular order. Of series
+// that were forgotten it tells nothing. The rows are those of one moment; visit may
+// keep sum. The View goes on while rows are visited.
 func (v *View[M, P]) Series(partition int32, visit func(key string, sum *M)) error {
-	v.mu.RLock()
-	p, err := v.partition(partition)
+	rows, err := v.rows(partition)
 	if err != nil {
-		v.mu.RUnlock()
 		return err
 	}
-	rows := make(map[string][]byte, len(p.series)) // rows are never written to
-	for key, s := range p.series {
-		if s.row != nil {
-			rows[key] = s.row
+	for _, r := range rows {
+		sum, err := sumOf[M, P](r.key, r.row)
+		if err != nil {
+			return err
 		}
-	}
-	v.mu.RUnlock()
-	for _, key := range slices.Sorted(maps.Keys(rows)) {
-		var row tables.Row[M, P]
-		if err := row.Decode(rows[key]); err != nil {
-			return fmt.Errorf("row %q: %w", key, err)
-		}
-		sum := row.Sum()
-		visit(key, &sum)
+		visit(r.key, sum)
 	}
 	return nil
+}
+
+type encodedRow struct {
+	key string
+	row []byte
+}
+
+func (v *View[M, P]) rows(partition int32) ([]encodedRow, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	p, err := v.partition(partition)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]encodedRow, 0, len(p.order))
+	for _, s := range p.order {
+		if s.row != nil {
+			rows = append(rows, encodedRow{s.key, s.row})
+		}
+	}
+	return rows, nil
+}
+
+// sumOf decodes the row of key and returns all that it counted.
+func sumOf[M any, P tables.Measure[M]](key string, row []byte) (*M, error) {
+	var r tables.Row[M, P]
+	if err := r.Decode(row); err != nil {
+		return nil, fmt.Errorf("row %q: %w", key, err)
+	}
+	sum := r.Sum()
+	return &sum, nil
 }

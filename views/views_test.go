@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -204,6 +205,95 @@ func TestRangesAndSteps(t *testing.T) {
 	if _, err := r.view.Query(views.Query{From: 0, To: pane, Step: pane + 1}, nil); err == nil {
 		t.Error("a step that is no multiple of the pane is taken")
 	}
+}
+
+// A View goes on while it answers, and what it answers is of one moment: here all
+// changes with the first line, even what is folded into the newest hour.
+func TestAnswerIsOfOneMoment(t *testing.T) {
+	r := newRig(t, views.Options{Retention: time.Hour})
+	names := []string{"a", "b", "c"}
+	for _, n := range names {
+		var panes []closed
+		for i := range int64(40) { // more than are folded at a time
+			panes = append(panes, closed{n, i * pane, 1})
+		}
+		r.windows(0, panes...)
+		r.row(n, 40, 5*hour, 5*hour+pane)
+		r.row(n, 41, 5*hour+pane)
+	}
+	r.mark(0, 5*hour)
+	r.windows(0, closed{"d", 5 * hour, 1})
+	want := r.ask(everything)
+	var got []string
+	_, err := r.view.Query(everything, func(k string, m, ever *traffic, _ tables.Span, _ int64) {
+		if len(got) == 0 {
+			for _, n := range names {
+				r.windows(0, closed{n, 5 * hour, 2}, closed{n, 5*hour + pane, 2})
+				r.row(n, 44, 5*hour+2*pane)
+			}
+		}
+		dims, err := tables.SplitKey(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s=%d", dims[0], m.Count))
+		if ever != nil && ever.Count != 42 {
+			t.Errorf("%s counted %d ever, want 42", dims[0], ever.Count)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	if got := strings.Join(got, " "); got != want || want != "a=42 b=42 c=42 d=1" {
+		t.Errorf("answer %q, want %q", got, want)
+	}
+	r.want(everything, "a=45 b=45 c=45 d=1")
+}
+
+// What readers see never falls while the View is fed. With -race this is also the
+// test that the bytes they share with it are not written to.
+func TestReadersWhileItIsFed(t *testing.T) {
+	r := newRig(t, views.Options{Retention: time.Hour})
+	fed := make(chan struct{})
+	var readers sync.WaitGroup
+	read := func(sum func() (int64, error)) {
+		readers.Go(func() {
+			var before int64
+			for {
+				n, err := sum()
+				if err != nil || n < before {
+					t.Errorf("%d counted after %d, %v", n, before, err)
+					return
+				}
+				before = n
+				select {
+				case <-fed:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for _, q := range []views.Query{everything, {Total: true}} {
+		read(func() (n int64, err error) {
+			_, err = r.view.Query(q, func(_ string, m, _ *traffic, _ tables.Span, _ int64) { n += m.Count })
+			return n, err
+		})
+	}
+	read(func() (n int64, err error) {
+		err = r.view.Series(0, func(_ string, m *traffic) { n += m.Count })
+		return n, err
+	})
+	for i := range int64(1000) {
+		r.row("a", i, i*pane)
+		r.row("a", i+1)
+		r.windows(0, closed{"a", i * pane, 1})
+		r.mark(0, i*pane)
+	}
+	close(fed)
+	readers.Wait()
+	r.want(everything, "a=1000")
 }
 
 func TestOldPanesAreKeptByTheHour(t *testing.T) {
