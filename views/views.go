@@ -2,7 +2,7 @@
 // each table with all of its partitions, fed with committed records only:
 //
 //	<group>-table    ── Update ──▶ row of a series: running total, open panes ┐
-//	                               progress: watermark, panes closed          ├─▶ Query, Series, Closed
+//	                               progress: watermark                        ├─▶ Query, Series, Watermark
 //	<table>-windows  ── Windows ─▶ closed panes: one by one for two hours,    ┘
 //	                               by the hour for 35 days
 //
@@ -49,9 +49,6 @@ type Options struct {
 	// HourRetention. 0 means the default.
 	Retention     time.Duration
 	HourRetention time.Duration
-
-	// Now is replaced in tests; nil means time.Now.
-	Now func() time.Time
 }
 
 // View is a table to read. All methods are safe for concurrent use.
@@ -70,17 +67,10 @@ type View[M any, P tables.Measure[M]] struct {
 type partition[M any, P tables.Measure[M]] struct {
 	offset   int64 // of the last record of the changelog; -1 before
 	progress tables.Progress
-	closings [2]closing // the newest first
 	series   map[string]*series[M, P]
 	order    []*series[M, P] // the same; see tend
 	next     int             // in order
 	rows     int             // series that have a row
-}
-
-// closing is when the View learnt of closed panes.
-type closing struct {
-	through int64
-	at      time.Time
 }
 
 // New returns an empty View. Options that cannot work are a bug of the caller.
@@ -94,15 +84,9 @@ func New[M any, P tables.Measure[M]](o Options) *View[M, P] {
 	if o.HourRetention == 0 {
 		o.HourRetention = DefaultHourRetention
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	v := &View[M, P]{o: o, newest: window.None, mark: window.None, recovery: newRecovery(o.Partitions)}
 	for range o.Partitions {
-		v.partitions = append(v.partitions, &partition[M, P]{
-			offset: -1, series: map[string]*series[M, P]{},
-			closings: [2]closing{{through: window.None}, {through: window.None}},
-		})
+		v.partitions = append(v.partitions, &partition[M, P]{offset: -1, series: map[string]*series[M, P]{}})
 	}
 	return v
 }
@@ -157,9 +141,6 @@ func (v *View[M, P]) updateProgress(p *partition[M, P], value []byte) error {
 	var progress tables.Progress
 	if err := progress.Decode(value); err != nil {
 		return err
-	}
-	if through := progress.ClosedThrough; through > p.progress.ClosedThrough {
-		p.closings = [2]closing{{through, v.o.Now()}, p.closings[0]}
 	}
 	p.progress = progress
 	if mark, ok := progress.Watermark(v.o.Assemblers); ok {
