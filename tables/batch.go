@@ -23,7 +23,6 @@ type BatchHeader struct {
 // Call Reset before the first Add. The writer keeps its memory across Resets.
 type BatchWriter struct {
 	buf  []byte
-	body []byte
 	pane int64
 	n    int
 }
@@ -44,11 +43,9 @@ func (w *BatchWriter) Reset(h BatchHeader) {
 // Add appends the partial of series key in the pane that starts at pane. Any
 // pointer to a measure is a partial.
 func (w *BatchWriter) Add(key string, pane int64, partial interface{ Append([]byte) []byte }) {
-	w.body = partial.Append(w.body[:0])
 	w.buf = appendString(w.buf, key)
 	w.buf = appendSigned(w.buf, pane-w.pane) // mostly the same pane as before
-	w.buf = appendCount(w.buf, int64(len(w.body)))
-	w.buf = append(w.buf, w.body...)
+	w.buf = appendBody(w.buf, partial)
 	w.pane = pane
 	w.n++
 }

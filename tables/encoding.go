@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 var (
@@ -26,6 +27,16 @@ func appendString(dst []byte, s string) []byte {
 
 // appendSigned writes any number.
 func appendSigned(dst []byte, n int64) []byte { return binary.AppendVarint(dst, n) }
+
+// appendBody writes m behind the number of its bytes, which is known only once
+// they are written.
+func appendBody(dst []byte, m interface{ Append([]byte) []byte }) []byte {
+	at := len(dst)
+	dst = m.Append(dst)
+	var size [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(size[:], uint64(len(dst)-at))
+	return slices.Insert(dst, at, size[:n]...)
+}
 
 // appendTraceID writes what traceID will read.
 func appendTraceID(dst []byte, id string) []byte { return appendString(dst, keptTraceID(id)) }
@@ -57,13 +68,21 @@ func (d *decoder) take(n int) []byte {
 }
 
 func (d *decoder) byte() byte {
-	if b := d.take(1); b != nil {
-		return b[0]
+	if len(d.src) == 0 {
+		d.fail(errShort)
+		return 0
 	}
-	return 0
+	b := d.src[0]
+	d.src = d.src[1:]
+	return b
 }
 
 func (d *decoder) uvarint() uint64 {
+	if len(d.src) > 0 && d.src[0] < 0x80 { // most are small
+		v := d.src[0]
+		d.src = d.src[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(d.src)
 	if n <= 0 {
 		d.failVarint(n)

@@ -69,19 +69,23 @@ func (r *Row[M, P]) Clone() Row[M, P] {
 	return c
 }
 
-// Append adds the row's bytes to dst, the format version first.
+// Append adds the row's bytes to dst:
+//
+//	version last-pane panes { gap size body } total
+//
+// The panes stand in front and tell their size, so that OpenPanes and RowReader
+// find them without decoding any.
 func (r *Row[M, P]) Append(dst []byte) []byte {
 	dst = append(dst, Version)
 	dst = appendSigned(dst, r.LastPane)
-	dst = P(&r.Total).Append(dst)
 	dst = appendCount(dst, int64(len(r.Open)))
 	before := r.LastPane
 	for i := range r.Open {
 		dst = appendSigned(dst, r.Open[i].Start-before)
-		dst = P(&r.Open[i].M).Append(dst)
+		dst = appendBody(dst, P(&r.Open[i].M))
 		before = r.Open[i].Start
 	}
-	return dst
+	return P(&r.Total).Append(dst)
 }
 
 // Decode replaces the row by the one in src, of which it retains nothing. Bytes
@@ -89,25 +93,87 @@ func (r *Row[M, P]) Append(dst []byte) []byte {
 // after which the row's content is undefined.
 func (r *Row[M, P]) Decode(src []byte) error {
 	*r = Row[M, P]{}
-	d := decoder{src: src}
-	d.version()
-	r.LastPane = d.varint()
-	d.measure(P(&r.Total))
-	before := r.LastPane
-	for i := range d.elements(2) {
-		p := Pane[M]{Start: before + d.varint()}
-		d.measure(P(&p.M))
-		if i > 0 && p.Start <= before {
-			d.fail(errOrder)
-		}
-		if d.err != nil {
-			break
+	in, _ := NewRowReader(src) // it keeps its error
+	r.LastPane = in.last
+	for in.Next() {
+		p := Pane[M]{Start: in.Start}
+		if err := DecodeBody(in.Body, P(&p.M)); err != nil {
+			in.d.fail(err)
 		}
 		r.Open = append(r.Open, p)
-		before = p.Start
 	}
-	if err := d.end(); err != nil {
+	in.d.measure(P(&r.Total))
+	if err := in.d.end(); err != nil {
 		return fmt.Errorf("decode row: %w", err)
+	}
+	return nil
+}
+
+// OpenPanes returns the oldest pane open in an encoded row, false when none is
+// open, and the row's LastPane. It costs next to nothing, however long the row.
+func OpenPanes(row []byte) (oldest int64, open bool, last int64, err error) {
+	d := decoder{src: row}
+	d.version()
+	last = d.varint()
+	if open = d.elements(minPane) > 0; open {
+		oldest = last + d.varint()
+	}
+	if d.err != nil {
+		return 0, false, 0, fmt.Errorf("find panes of row: %w", d.err)
+	}
+	return oldest, open, last, nil
+}
+
+// minPane is the least that an encoded pane takes: its gap and its size.
+const minPane = 2
+
+// RowReader iterates over the open panes of an encoded row, oldest first, without
+// decoding what they counted:
+//
+//	r, err := NewRowReader(row)
+//	for r.Next() { … r.Start, r.Body … }
+//	err = r.Err()
+type RowReader struct {
+	// The current pane, valid until the row's memory is reused.
+	Start int64
+	Body  []byte // see DecodeBody
+
+	last       int64 // LastPane of the row
+	open, next int   // panes, and which comes next
+	d          decoder
+}
+
+// NewRowReader reads what stands before the panes of a row, whose bytes it does not
+// copy.
+func NewRowReader(row []byte) (*RowReader, error) {
+	r := &RowReader{d: decoder{src: row}}
+	r.d.version()
+	r.last = r.d.varint()
+	r.open = r.d.elements(minPane)
+	r.Start = r.last
+	return r, r.Err()
+}
+
+// Next moves to the next pane. It returns false after the last and at the first
+// corrupt byte; Err tells which.
+func (r *RowReader) Next() bool {
+	if r.next == r.open || r.d.err != nil {
+		return false
+	}
+	before := r.Start
+	r.Start += r.d.varint()
+	r.Body = r.d.bytes()
+	if r.next > 0 && r.Start <= before {
+		r.d.fail(errOrder)
+	}
+	r.next++
+	return r.d.err == nil
+}
+
+// Err returns what ended the iteration early, or nil.
+func (r *RowReader) Err() error {
+	if r.d.err != nil {
+		return fmt.Errorf("read row: %w", r.d.err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package tables_test
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -165,6 +166,47 @@ func TestRowEncoding(t *testing.T) {
 	}
 }
 
+func TestRowReader(t *testing.T) {
+	for seed := range uint64(100) {
+		row := anyRow(rand.New(rand.NewPCG(seed, 12)))
+		src := row.Append(nil)
+		oldest, open, last, err := tables.OpenPanes(src)
+		if err != nil || last != row.LastPane || open != (len(row.Open) > 0) || open && oldest != row.Open[0].Start {
+			t.Errorf("OpenPanes = %d, %v, %d, %v of %+v", oldest, open, last, err, row)
+		}
+		r, err := tables.NewRowReader(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range row.Open {
+			if !r.Next() || r.Start != p.Start || !bytes.Equal(r.Body, p.M.Append(nil)) {
+				t.Fatalf("pane at %d of %x, %v, want %d of %x", r.Start, r.Body, r.Err(), p.Start, p.M.Append(nil))
+			}
+		}
+		if r.Next() || r.Err() != nil {
+			t.Errorf("after the last pane comes one at %d, %v", r.Start, r.Err())
+		}
+		panes := len(src) - len(row.Total.Append(nil))
+		for n := range panes {
+			if got, err := readPanes(src[:n]); err == nil {
+				t.Errorf("%d of %d bytes were read as %d panes", n, len(src), got)
+			}
+		}
+	}
+}
+
+// readPanes returns how many panes a RowReader finds.
+func readPanes(src []byte) (n int, err error) {
+	r, err := tables.NewRowReader(src)
+	for err == nil && r.Next() {
+		n++
+	}
+	if err == nil {
+		err = r.Err()
+	}
+	return n, err
+}
+
 // rowOfLatency returns a row that is not empty, for Decode to replace.
 func rowOfLatency(t *testing.T) *tables.Row[tables.Latency, *tables.Latency] {
 	t.Helper()
@@ -192,9 +234,11 @@ func TestUnknownVersionsAreRefused(t *testing.T) {
 		src    []byte
 		decode func([]byte) error
 	}{
-		"row":      {row.Append(nil), new(trafficRow).Decode},
-		"progress": {new(tables.Progress).Append(nil), new(tables.Progress).Decode},
-		"batch":    {w.Bytes(), func(b []byte) error { _, err := tables.NewBatchReader(b); return err }},
+		"row":               {row.Append(nil), new(trafficRow).Decode},
+		"read row":          {row.Append(nil), func(b []byte) error { _, err := readPanes(b); return err }},
+		"find panes of row": {row.Append(nil), func(b []byte) error { _, _, _, err := tables.OpenPanes(b); return err }},
+		"progress":          {new(tables.Progress).Append(nil), new(tables.Progress).Decode},
+		"batch":             {w.Bytes(), func(b []byte) error { _, err := tables.NewBatchReader(b); return err }},
 		"window": {tables.AppendWindow(nil, 10, 10, &m), func(b []byte) error {
 			_, err := tables.DecodeWindow[tables.Traffic](b)
 			return err
@@ -207,7 +251,7 @@ func TestUnknownVersionsAreRefused(t *testing.T) {
 			}
 			format.src[0] = 77
 			err := format.decode(format.src)
-			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "version 77, this program reads 1") {
+			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), fmt.Sprintf("version 77, this program reads %d", tables.Version)) {
 				t.Errorf("error = %v, want one that names %s and both versions", err, name)
 			}
 			if err := format.decode(nil); err == nil {
@@ -219,13 +263,18 @@ func TestUnknownVersionsAreRefused(t *testing.T) {
 
 func TestRowRefusesPanesOutOfOrder(t *testing.T) {
 	row := trafficRow{Open: []pane{{20, traffic(1)}, {10, traffic(1)}}}
-	if err := new(trafficRow).Decode(row.Append(nil)); err == nil {
-		t.Error("a row with descending panes was accepted")
+	refused := func(what string) {
+		t.Helper()
+		if err := new(trafficRow).Decode(row.Append(nil)); err == nil {
+			t.Errorf("a row with %s was accepted", what)
+		}
+		if _, err := readPanes(row.Append(nil)); err == nil {
+			t.Errorf("a row with %s was read", what)
+		}
 	}
+	refused("descending panes")
 	row.Open[1].Start = 20
-	if err := new(trafficRow).Decode(row.Append(nil)); err == nil {
-		t.Error("a row with one pane twice was accepted")
-	}
+	refused("one pane twice")
 }
 
 func TestWindow(t *testing.T) {

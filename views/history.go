@@ -7,14 +7,14 @@ import (
 
 // history is a list of measures by start, ascending, packed so that a hundred
 // thousand series can have one: { gap length body }, where gap is the distance to
-// the start before in units.
+// the start before in units. Bytes that are in it are never written to: a copy of
+// the struct stays what it was, whatever is done to the history.
 type history struct {
 	unit int64 // every start is a multiple of it
 	buf  []byte
 	n    int
 	base int64 // what the gap of the first entry counts from
 	last int64 // start of the last entry
-	at   int   // where the last entry is in buf
 }
 
 // append adds an entry, which must come after the last.
@@ -23,7 +23,6 @@ func (h *history) append(start int64, body []byte) {
 	if h.n == 0 {
 		h.base, before = start, start
 	}
-	h.at = len(h.buf)
 	h.buf = binary.AppendUvarint(h.buf, uint64((start-before)/h.unit))
 	h.buf = binary.AppendUvarint(h.buf, uint64(len(body)))
 	h.buf = append(h.buf, body...)
@@ -35,19 +34,6 @@ func (h *history) append(start int64, body []byte) {
 func (h *history) first() int64 {
 	start, _, _ := h.entry(h.base, h.buf)
 	return start
-}
-
-// lastBody returns the body of the last entry, which must be there.
-func (h *history) lastBody() []byte {
-	_, body, _ := h.entry(0, h.buf[h.at:])
-	return body
-}
-
-// replaceLast gives the last entry another body.
-func (h *history) replaceLast(body []byte) {
-	_, n := binary.Uvarint(h.buf[h.at:])
-	h.buf = binary.AppendUvarint(h.buf[:h.at+n], uint64(len(body)))
-	h.buf = append(h.buf, body...)
 }
 
 // all yields start and body of every entry. The bodies are parts of the history.
@@ -73,12 +59,10 @@ func (h *history) entry(before int64, src []byte) (start int64, body, rest []byt
 
 // drop removes the first n entries.
 func (h *history) drop(n int) {
-	before := len(h.buf)
 	for range n {
 		h.base, _, h.buf = h.entry(h.base, h.buf)
 	}
 	h.n -= n
-	h.at -= before - len(h.buf)
 	if h.n == 0 {
 		h.buf = nil
 	}

@@ -2,42 +2,72 @@ package views
 
 import (
 	"fmt"
-	"slices"
-	"sync/atomic"
+	"iter"
+	"math"
 
 	"ragstreams/tables"
 	"ragstreams/window"
 )
 
+// none as the start of a pane is beyond all: there is no such pane.
+const none int64 = math.MaxInt64
+
 // series is what is kept of one series: encoded, because most of it is never
-// looked at again. The View's lock guards all but shown, which readers replace
-// under the shared lock; as nothing else changes meanwhile, any two of them
-// replace it by the same.
+// looked at again. A pane is in one of hours, folding, panes, left and row; in the
+// last two it counts only when it is newer than closed. Bytes are never written to,
+// so that a copy of the struct stays what the series was.
 type series[M any, P tables.Measure[M]] struct {
 	key   string
-	row   []byte // never written to; nil: forgotten by its table, or not come yet
-	rowNo uint64 // of row; it tells rows apart
-	shown atomic.Pointer[shown[M]]
+	row   []byte // nil: forgotten by its table, or not come yet
+	first int64  // the oldest pane open in row; none when there is none
 
-	closed       int64 // newest pane whose window record came, window.None before
-	panes, hours history
-}
-
-// shown is what readers last saw of the panes that were not closed.
-type shown[M any] struct {
-	rowNo   uint64
-	row     []byte
-	starts  []int64          // of the panes open in row
-	pending []tables.Pane[M] // left the row before; ascending
+	closed  int64   // newest pane whose window record came, window.None before
+	hours   history // sums of panes with a window record, complete but for the newest
+	folding []byte  // the newest hour, which panes are still added to; nil: none
+	folded  int64   // start of it
+	panes   history // with a window record
+	left    history // left the row, and no window record yet
 }
 
 func newSeries[M any, P tables.Measure[M]](key string, pane int64) *series[M, P] {
-	return &series[M, P]{key: key, closed: window.None, panes: history{unit: pane}, hours: history{unit: hour}}
+	return &series[M, P]{
+		key: key, first: none, closed: window.None,
+		panes: history{unit: pane}, hours: history{unit: hour}, left: history{unit: pane},
+	}
 }
 
-func (s *series[M, P]) setRow(row []byte) {
-	s.row = row
-	s.rowNo++
+// setRow replaces the row by one whose oldest open pane is first. An error tells
+// that the row before could not be read; it is replaced all the same.
+func (s *series[M, P]) setRow(row []byte, first int64) error {
+	before, left := s.row, s.first < first
+	s.row, s.first = row, first
+	if !left {
+		return nil
+	}
+	return s.keep(before, first)
+}
+
+// keep keeps the panes that left the row, as they were in the row before, until
+// their window records are there. Panes leave a row oldest first: they are those
+// before the first that is open now.
+func (s *series[M, P]) keep(before []byte, first int64) error {
+	panes, err := tables.NewRowReader(before)
+	for err == nil && panes.Next() && panes.Start < first {
+		if panes.Start > s.closed {
+			s.left.append(panes.Start, panes.Body)
+		}
+	}
+	if err = panes.Err(); err != nil {
+		return fmt.Errorf("the row before: %w", err)
+	}
+	return nil
+}
+
+// addWindow adds a closed pane, which must come after those before.
+func (s *series[M, P]) addWindow(start int64, body []byte) {
+	s.panes.append(start, body)
+	s.closed = start
+	s.left.expire(start + 1)
 }
 
 // foldBatch is how many panes are gathered before they are folded into an hour:
@@ -71,16 +101,39 @@ func (s *series[M, P]) fold(t int64) error {
 	return nil
 }
 
-func (s *series[M, P]) addHour(at int64, sum *M) error {
-	if s.hours.n == 0 || s.hours.last != at {
-		s.hours.append(at, P(sum).Append(nil))
-		return nil
+// addHour adds sum to the hour at start, the newest or a later one. It stands apart
+// from the others because it is replaced again and again.
+func (s *series[M, P]) addHour(start int64, sum *M) error {
+	if s.folding != nil && s.folded == start {
+		if err := s.merge(sum, start, s.folding); err != nil {
+			return err
+		}
+	} else if s.folding != nil {
+		s.hours.append(s.folded, s.folding)
 	}
-	if err := s.merge(sum, at, s.hours.lastBody()); err != nil {
-		return err
-	}
-	s.hours.replaceLast(P(sum).Append(nil))
+	s.folding, s.folded = P(sum).Append(nil), start
 	return nil
+}
+
+// past yields start and body of everything but the row, ascending.
+func (s *series[M, P]) past() iter.Seq2[int64, []byte] {
+	return func(yield func(int64, []byte) bool) {
+		for start, body := range s.hours.all() {
+			if !yield(start, body) {
+				return
+			}
+		}
+		if s.folding != nil && !yield(s.folded, s.folding) {
+			return
+		}
+		for _, h := range []*history{&s.panes, &s.left} {
+			for start, body := range h.all() {
+				if !yield(start, body) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // merge adds an encoded measure to sum.
@@ -93,81 +146,17 @@ func (s *series[M, P]) merge(sum *M, start int64, body []byte) error {
 	return nil
 }
 
-// empty reports whether nothing of the series is worth keeping once everything
-// before expired is forgotten.
-func (s *series[M, P]) empty(expired int64) bool {
-	return s.row == nil && s.panes.n == 0 && s.hours.n == 0 && s.shown.Load().last() <= max(s.closed, expired)
+// expire forgets what starts before t. A pane that left the row and is that old
+// waits no more: its window record may itself have expired.
+func (s *series[M, P]) expire(t int64) {
+	s.hours.expire(t)
+	s.left.expire(t)
+	if s.folded < t {
+		s.folding = nil
+	}
 }
 
-// last returns the newest pane shown, window.None when there is none.
-func (w *shown[M]) last() int64 {
-	last := window.None
-	if w != nil && len(w.starts) > 0 {
-		last = w.starts[len(w.starts)-1]
-	}
-	if w != nil && len(w.pending) > 0 {
-		last = max(last, w.pending[len(w.pending)-1].Start)
-	}
-	return last
-}
-
-// open returns the row and the panes without a window record, ascending, and
-// notes that they were shown.
-func (s *series[M, P]) open() (row tables.Row[M, P], panes []tables.Pane[M], err error) {
-	if s.row != nil {
-		if err := row.Decode(s.row); err != nil {
-			return row, nil, fmt.Errorf("row %q: %w", s.key, err)
-		}
-	}
-	was := s.shown.Load()
-	if was == nil || was.rowNo != s.rowNo {
-		now := &shown[M]{rowNo: s.rowNo, row: s.row}
-		for i := range row.Open {
-			now.starts = append(now.starts, row.Open[i].Start)
-		}
-		if now.pending, err = s.left(was, now.starts); err != nil {
-			return row, nil, err
-		}
-		s.shown.Store(now)
-		was = now
-	}
-	for _, p := range was.pending {
-		if p.Start > s.closed {
-			panes = append(panes, p)
-		}
-	}
-	for _, p := range row.Open {
-		if p.Start > s.closed {
-			panes = append(panes, p)
-		}
-	}
-	return row, panes, nil
-}
-
-// left returns the panes that were shown, are open no more and have no window
-// record yet.
-func (s *series[M, P]) left(was *shown[M], open []int64) ([]tables.Pane[M], error) {
-	if was == nil {
-		return nil, nil
-	}
-	var pending []tables.Pane[M]
-	gone := func(start int64) bool { return start > s.closed && !slices.Contains(open, start) }
-	for _, p := range was.pending {
-		if gone(p.Start) {
-			pending = append(pending, p)
-		}
-	}
-	if !slices.ContainsFunc(was.starts, gone) {
-		return pending, nil
-	}
-	var row tables.Row[M, P]
-	if err := row.Decode(was.row); err != nil {
-		return nil, fmt.Errorf("row %q: %w", s.key, err)
-	}
-	for _, p := range row.Open {
-		if gone(p.Start) {
-			pending = append(pending, p)
-		}
-	}
-	return pending, nil
+// empty reports whether nothing is left of the series.
+func (s *series[M, P]) empty() bool {
+	return s.row == nil && s.hours.n == 0 && s.folding == nil && s.panes.n == 0 && s.left.n == 0
 }

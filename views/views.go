@@ -2,7 +2,7 @@
 // each table with all of its partitions, fed with committed records only:
 //
 //	<group>-table    ── Update ──▶ row of a series: running total, open panes ┐
-//	                               progress: watermark, panes closed          ├─▶ Query, Series, Closed
+//	                               progress: watermark                        ├─▶ Query, Series, Watermark
 //	<table>-windows  ── Windows ─▶ closed panes: one by one for two hours,    ┘
 //	                               by the hour for 35 days
 //
@@ -14,16 +14,14 @@
 //     may lag behind. Windows of a series come in ascending order, so one number
 //     per series, the newest pane that came, tells which those are. It also makes
 //     records that are read again harmless.
-//   - A pane that left the row stays, as it was last shown, until its window
-//     record is there.
+//   - A pane that left the row stays, as it was in the last row that held it,
+//     until its window record is there.
 //
 // A View starts no goroutine and knows neither Kafka nor what its measures mean.
 package views
 
 import (
-	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -51,9 +49,6 @@ type Options struct {
 	// HourRetention. 0 means the default.
 	Retention     time.Duration
 	HourRetention time.Duration
-
-	// Now is replaced in tests; nil means time.Now.
-	Now func() time.Time
 }
 
 // View is a table to read. All methods are safe for concurrent use.
@@ -72,17 +67,10 @@ type View[M any, P tables.Measure[M]] struct {
 type partition[M any, P tables.Measure[M]] struct {
 	offset   int64 // of the last record of the changelog; -1 before
 	progress tables.Progress
-	closings [2]closing // the newest first
 	series   map[string]*series[M, P]
 	order    []*series[M, P] // the same; see tend
 	next     int             // in order
 	rows     int             // series that have a row
-}
-
-// closing is when the View learnt of closed panes.
-type closing struct {
-	through int64
-	at      time.Time
 }
 
 // New returns an empty View. Options that cannot work are a bug of the caller.
@@ -96,15 +84,9 @@ func New[M any, P tables.Measure[M]](o Options) *View[M, P] {
 	if o.HourRetention == 0 {
 		o.HourRetention = DefaultHourRetention
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	v := &View[M, P]{o: o, newest: window.None, mark: window.None, recovery: newRecovery(o.Partitions)}
 	for range o.Partitions {
-		v.partitions = append(v.partitions, &partition[M, P]{
-			offset: -1, series: map[string]*series[M, P]{},
-			closings: [2]closing{{through: window.None}, {through: window.None}},
-		})
+		v.partitions = append(v.partitions, &partition[M, P]{offset: -1, series: map[string]*series[M, P]{}})
 	}
 	return v
 }
@@ -142,7 +124,7 @@ func (v *View[M, P]) Update(partition int32, offset int64, key string, value []b
 		err = v.updateProgress(p, value)
 	case len(value) == 0:
 		if s := p.series[key]; s != nil && s.row != nil {
-			s.setRow(nil)
+			err = s.setRow(nil, none)
 			p.count(key, -1)
 		}
 	default:
@@ -160,9 +142,6 @@ func (v *View[M, P]) updateProgress(p *partition[M, P], value []byte) error {
 	if err := progress.Decode(value); err != nil {
 		return err
 	}
-	if through := progress.ClosedThrough; through > p.progress.ClosedThrough {
-		p.closings = [2]closing{{through, v.o.Now()}, p.closings[0]}
-	}
 	p.progress = progress
 	if mark, ok := progress.Watermark(v.o.Assemblers); ok {
 		v.mark = max(v.mark, mark)
@@ -171,11 +150,20 @@ func (v *View[M, P]) updateProgress(p *partition[M, P], value []byte) error {
 }
 
 func (v *View[M, P]) updateRow(p *partition[M, P], key string, value []byte) error {
-	last, err := lastPane(value)
+	// Rows come by the thousand. To decode each would cost ten times as much as
+	// everything else here.
+	first, open, last, err := tables.OpenPanes(value)
+	switch {
+	case err != nil:
+	case !open:
+		first = none
+	default:
+		err = v.checkPane(first)
+	}
 	if err != nil {
 		return fmt.Errorf("row %q: %w", key, err)
 	}
-	if last != 0 {
+	if open || last != 0 { // 0 may stand for none
 		v.newest = max(v.newest, last)
 	}
 	s := p.series[key]
@@ -185,22 +173,18 @@ func (v *View[M, P]) updateRow(p *partition[M, P], key string, value []byte) err
 	if s.row == nil {
 		p.count(key, 1)
 	}
-	s.setRow(slices.Clone(value))
+	if err := s.setRow(slices.Clone(value), first); err != nil {
+		return fmt.Errorf("row %q: %w", key, err)
+	}
 	return nil
 }
 
-// lastPane returns the LastPane of an encoded row, 0 when nothing was ever added
-// to a pane. It is asked for with every record and stands behind the version;
-// decoding all of the row for it would cost a hundred times as much.
-func lastPane(row []byte) (int64, error) {
-	if row[0] != tables.Version {
-		return 0, fmt.Errorf("format version %d, this program reads %d", row[0], tables.Version)
+// checkPane refuses panes of another length.
+func (v *View[M, P]) checkPane(start int64) error {
+	if start%v.o.Panes.Size != 0 {
+		return fmt.Errorf("a pane at %d where panes are %d ms long: was window.pane changed?", start, v.o.Panes.Size)
 	}
-	last, n := binary.Varint(row[1:])
-	if n <= 0 {
-		return 0, fmt.Errorf("bytes end too early")
-	}
-	return last, nil
+	return nil
 }
 
 func (v *View[M, P]) insert(p *partition[M, P], key string) *series[M, P] {
@@ -247,8 +231,8 @@ func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error
 	folded, expired := v.foldedBefore(), v.expiredBefore()
 	touched := 0
 	for r.Next() {
-		if r.Pane%v.o.Panes.Size != 0 {
-			return fmt.Errorf("a pane at %d where panes are %d ms long: was window.pane changed?", r.Pane, v.o.Panes.Size)
+		if err := v.checkPane(r.Pane); err != nil {
+			return err
 		}
 		v.newest = max(v.newest, r.Pane)
 		s := p.series[string(r.Key)]
@@ -258,8 +242,7 @@ func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error
 		case s == nil:
 			s = v.insert(p, string(r.Key))
 		}
-		s.panes.append(r.Pane, r.Body)
-		s.closed = r.Pane
+		s.addWindow(r.Pane, r.Body)
 		touched++
 		if s.panes.reaches(foldBatch, folded) {
 			if err := s.fold(folded); err != nil {
@@ -304,8 +287,8 @@ func (v *View[M, P]) tend(p *partition[M, P], touched int) error {
 		if err := s.fold(folded); err != nil {
 			return err
 		}
-		s.hours.expire(expired)
-		if !s.empty(expired) {
+		s.expire(expired)
+		if !s.empty() {
 			p.next++
 			continue
 		}
@@ -366,29 +349,51 @@ func (v *View[M, P]) Count(partition int32) int {
 }
 
 // Series calls visit with what each series of a partition, and its overflow row,
-// counted since it exists, open panes included. Of series that were forgotten it
-// tells nothing. The rows are those of one moment; visit may keep sum.
+// counted since it exists, open panes included, in no particular order. Of series
+// that were forgotten it tells nothing. The rows are those of one moment; visit may
+// keep sum. The View goes on while rows are visited.
 func (v *View[M, P]) Series(partition int32, visit func(key string, sum *M)) error {
-	v.mu.RLock()
-	p, err := v.partition(partition)
+	rows, err := v.rows(partition)
 	if err != nil {
-		v.mu.RUnlock()
 		return err
 	}
-	rows := make(map[string][]byte, len(p.series)) // rows are never written to
-	for key, s := range p.series {
-		if s.row != nil {
-			rows[key] = s.row
+	for _, r := range rows {
+		sum, err := sumOf[M, P](r.key, r.row)
+		if err != nil {
+			return err
 		}
-	}
-	v.mu.RUnlock()
-	for _, key := range slices.Sorted(maps.Keys(rows)) {
-		var row tables.Row[M, P]
-		if err := row.Decode(rows[key]); err != nil {
-			return fmt.Errorf("row %q: %w", key, err)
-		}
-		sum := row.Sum()
-		visit(key, &sum)
+		visit(r.key, sum)
 	}
 	return nil
+}
+
+type encodedRow struct {
+	key string
+	row []byte
+}
+
+func (v *View[M, P]) rows(partition int32) ([]encodedRow, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	p, err := v.partition(partition)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]encodedRow, 0, len(p.order))
+	for _, s := range p.order {
+		if s.row != nil {
+			rows = append(rows, encodedRow{s.key, s.row})
+		}
+	}
+	return rows, nil
+}
+
+// sumOf decodes the row of key and returns all that it counted.
+func sumOf[M any, P tables.Measure[M]](key string, row []byte) (*M, error) {
+	var r tables.Row[M, P]
+	if err := r.Decode(row); err != nil {
+		return nil, fmt.Errorf("row %q: %w", key, err)
+	}
+	sum := r.Sum()
+	return &sum, nil
 }

@@ -1,0 +1,524 @@
+package views_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"ragstreams/tables"
+	"ragstreams/views"
+	"ragstreams/window"
+)
+
+var (
+	firstSeed = flag.Uint64("seed", 1, "first seed of TestAgainstAModel")
+	seeds     = flag.Uint64("seeds", 300, "how many seeds TestAgainstAModel tries")
+)
+
+// The world of TestAgainstAModel has short times, so that much happens to few
+// panes.
+const (
+	minute         = int64(60_000)
+	graceMinutes   = 30 // panes open at a time
+	forgetAfter    = 45 * minute
+	paneRetention  = 2 * hour
+	hoursRetention = 5 * hour
+)
+
+// TestAgainstAModel lives through random commits of a table of two partitions and
+// delivers its two topics to a View: each partition of each in its own order, else
+// in any, with records read again, series that are forgotten and come back, logs
+// that are compacted and expire, and instances that start anew. Whenever it asks, the
+// answer must be what a map from panes to counts says.
+func TestAgainstAModel(t *testing.T) {
+	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
+		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { live(t, rand.New(rand.NewPCG(seed, 17))) }) {
+			t.Fatalf("run it alone with -seed %d -seeds 1", seed)
+		}
+	}
+}
+
+func live(t *testing.T, rng *rand.Rand) {
+	w := newWorld(rng)
+	r := newReader(t, w)
+	for range 120 {
+		switch n := rng.IntN(200); {
+		case n < 60:
+			pick(rng, w.partitions...).commit(rng.IntN(8), pick[int64](rng, 0, 0, 0, 0, 0, 0, 1, 2, 7, 40, 90, 400)*minute)
+		case n < 110:
+			r.change(rng.IntN(len(w.partitions)))
+		case n < 160:
+			r.close(rng.IntN(len(w.partitions)))
+		case n < 180:
+			r.rewind(rng.IntN(len(w.partitions)))
+		case n < 198:
+			pick(rng, w.partitions...).clean()
+		default:
+			r = newReader(t, w)
+		}
+		r.ask()
+	}
+	for i := range w.partitions {
+		for r.change(i) || r.close(i) {
+			r.ask()
+		}
+	}
+	r.checkTruth()
+	for i, p := range w.partitions {
+		for range 10 { // what has expired leaves little by little
+			p.commit(1, 2*hoursRetention)
+			for r.change(i) || r.close(i) {
+				r.ask()
+			}
+		}
+	}
+	r.checkMemory()
+}
+
+func pick[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }
+
+// at is a pane of a series.
+type at struct {
+	key   string
+	start int64
+}
+
+func (a at) String() string { return fmt.Sprintf("%q@%d", a.key, a.start) }
+
+// world is a table: what was counted, and its topics as they were committed.
+type world struct {
+	rng        *rand.Rand
+	partitions []*worldPartition
+}
+
+type worldPartition struct {
+	*world
+	keys    []string
+	rows    map[string]*row
+	counted map[at]int64 // the truth
+	clock   int64        // start of the newest minute
+	mark    int64        // the watermark
+
+	offset    int64 // of the last record of both topics
+	changelog []change
+	windows   []batch
+	deleted   map[at]bool // panes whose window record expired
+}
+
+// change is one record of the changelog; tombstones have no value.
+type change struct {
+	offset int64
+	key    string
+	value  []byte
+	row    *row  // as it was, nil when this is none
+	mark   int64 // of a progress record
+}
+
+// batch is one record of the windows topic.
+type batch struct {
+	offset int64
+	value  []byte
+	mark   int64 // window.None where it tells none
+	counts map[at]int64
+}
+
+func newWorld(rng *rand.Rand) *world {
+	w := &world{rng: rng}
+	begin := 480_000*hour + rng.Int64N(3)*20*minute
+	for _, names := range [][]string{{"a", "b"}, {"c", "d"}} {
+		p := &worldPartition{world: w, rows: map[string]*row{}, counted: map[at]int64{}, deleted: map[at]bool{}, clock: begin, mark: begin - graceMinutes*minute}
+		for _, n := range names {
+			p.keys = append(p.keys, key(n))
+		}
+		p.keys = append(p.keys, tables.OverflowKey)
+		w.partitions = append(w.partitions, p)
+	}
+	return w
+}
+
+// commit is one transaction: it counts so many events, closes panes when time goes
+// on by some, and writes each row that changed once, those first and the progress
+// last.
+func (p *worldPartition) commit(events int, by int64) {
+	changed, gone := map[string]bool{}, map[string]bool{}
+	for range events {
+		k := pick(p.rng, p.keys...)
+		p.count(k, max(p.clock-p.rng.Int64N(graceMinutes)*minute, p.mark))
+		changed[k] = true
+	}
+	if by > 0 {
+		p.clock += by
+		p.mark = p.clock - graceMinutes*minute
+		p.close(changed, gone)
+	}
+	for _, k := range p.keys {
+		switch {
+		case gone[k]:
+			p.append(change{key: k})
+		case changed[k]:
+			c := p.rows[k].Clone()
+			p.append(change{key: k, value: c.Append(nil), row: &c})
+		}
+	}
+	if by > 0 {
+		var progress tables.Progress
+		progress.Observe(0, p.mark)
+		p.append(change{key: tables.ProgressKey, value: progress.Append(nil), mark: p.mark})
+	}
+	p.append(change{}) // the marker of the commit
+}
+
+func (p *worldPartition) count(k string, start int64) {
+	if p.rows[k] == nil {
+		p.rows[k] = &row{}
+	}
+	p.rows[k].Add(start, &traffic{Count: 1})
+	p.counted[at{k, start}]++
+}
+
+// close closes what the watermark has passed, in one record or several, and forgets
+// the series that have been silent.
+func (p *worldPartition) close(changed, gone map[string]bool) {
+	next := batch{mark: p.mark, counts: map[at]int64{}}
+	var b tables.BatchWriter
+	b.Reset(tables.BatchHeader{Watermark: p.mark, HasWatermark: true})
+	send := func() {
+		p.offset++
+		next.offset, next.value = p.offset, slices.Clone(b.Bytes())
+		p.windows = append(p.windows, next)
+		next = batch{mark: window.None, counts: map[at]int64{}}
+		b.Reset(tables.BatchHeader{})
+	}
+	for _, k := range p.keys {
+		r := p.rows[k]
+		if r == nil {
+			continue
+		}
+		r.Close(p.mark-minute, func(closed tables.Pane[traffic]) {
+			b.Add(k, closed.Start, &closed.M)
+			next.counts[at{k, closed.Start}] = closed.M.Count
+			changed[k] = true
+			if p.rng.IntN(10) == 0 {
+				send()
+			}
+		})
+		if k != tables.OverflowKey && r.LastPane+forgetAfter <= p.mark {
+			delete(p.rows, k)
+			gone[k] = true
+		}
+	}
+	if b.Len() > 0 {
+		send()
+	}
+}
+
+func (p *worldPartition) append(c change) {
+	p.offset++
+	c.offset = p.offset
+	p.changelog = append(p.changelog, c)
+}
+
+// clean is what the broker does to old records: of some it keeps the last of each
+// key only, and windows go when hours do.
+func (p *worldPartition) clean() {
+	last := map[string]int64{}
+	for _, c := range p.changelog[:p.rng.IntN(len(p.changelog)+1)] {
+		last[c.key] = c.offset
+	}
+	p.changelog = slices.DeleteFunc(p.changelog, func(c change) bool { return c.offset < last[c.key] })
+	expired := before(p.mark, hoursRetention)
+	p.windows = slices.DeleteFunc(p.windows, func(b batch) bool {
+		for a := range b.counts {
+			if a.start >= expired {
+				return false
+			}
+		}
+		for a := range b.counts {
+			p.deleted[a] = true
+		}
+		return true
+	})
+}
+
+// before returns the hour that is d behind mark.
+func before(mark, d int64) int64 {
+	if mark == window.None {
+		return window.None
+	}
+	return (mark - d) / hour * hour
+}
+
+// reader is a View, how far it has read, and what it must know: the model.
+type reader struct {
+	*testing.T
+	*world
+	view  *views.View[traffic, *traffic]
+	parts []readerPartition
+	mark  int64 // newest watermark that came
+	last  int64 // newest pane that came
+}
+
+type readerPartition struct {
+	changelog, windows int64 // offsets of the last records read
+	taken              int64 // of the changelog, before anything was read again
+	rows               map[string]*row
+	shown              map[at]int64
+	final              map[at]bool      // its window record came
+	closed             map[string]int64 // the newest of those, by key
+}
+
+func newReader(t *testing.T, w *world) *reader {
+	r := &reader{T: t, world: w, mark: window.None, last: window.None, view: views.New[traffic](views.Options{
+		Panes: window.Panes{Size: minute, Grace: graceMinutes * minute}, Partitions: int32(len(w.partitions)), Assemblers: 1,
+		Retention: time.Duration(paneRetention) * time.Millisecond, HourRetention: time.Duration(hoursRetention) * time.Millisecond,
+	})}
+	for range w.partitions {
+		r.parts = append(r.parts, readerPartition{rows: map[string]*row{}, shown: map[at]int64{}, final: map[at]bool{}, closed: map[string]int64{}})
+	}
+	return r
+}
+
+// rewind has a topic read again from some earlier record.
+func (r *reader) rewind(partition int) {
+	p := &r.parts[partition]
+	position := pick(r.rng, &p.changelog, &p.windows)
+	*position = r.rng.Int64N(*position + 1)
+}
+
+// change delivers the next record of the changelog, false when there is none.
+func (r *reader) change(partition int) bool {
+	p := &r.parts[partition]
+	log := r.partitions[partition].changelog
+	i := slices.IndexFunc(log, func(c change) bool { return c.offset > p.changelog })
+	if i < 0 {
+		return false
+	}
+	c := log[i]
+	p.changelog = c.offset
+	if err := r.view.Update(int32(partition), c.offset, c.key, slices.Clone(c.value)); err != nil {
+		r.Fatal(err)
+	}
+	if c.offset <= p.taken {
+		return true
+	}
+	p.taken = c.offset
+	switch {
+	case c.key == "":
+	case c.key == tables.ProgressKey:
+		r.mark = max(r.mark, c.mark)
+	case c.row == nil:
+		delete(p.rows, c.key)
+	default:
+		p.rows[c.key] = c.row
+		r.last = max(r.last, c.row.LastPane)
+		for _, open := range c.row.Open {
+			if a := (at{c.key, open.Start}); !r.hidden(partition, a) {
+				r.show(partition, a, open.M.Count)
+			}
+		}
+	}
+	return true
+}
+
+// close delivers the next record of closed panes, false when there is none.
+func (r *reader) close(partition int) bool {
+	p := &r.parts[partition]
+	log := r.partitions[partition].windows
+	i := slices.IndexFunc(log, func(b batch) bool { return b.offset > p.windows })
+	if i < 0 {
+		return false
+	}
+	b := log[i]
+	p.windows = b.offset
+	if err := r.view.Windows(int32(partition), slices.Clone(b.value)); err != nil {
+		r.Fatal(err)
+	}
+	r.mark = max(r.mark, b.mark)
+	for a, n := range b.counts {
+		r.last = max(r.last, a.start)
+		p.final[a] = true
+		p.closed[a.key] = max(p.closed[a.key], a.start)
+		r.show(partition, a, n)
+		if n != r.partitions[partition].counted[a] {
+			r.Fatalf("the window record of %v tells %d, counted were %d", a, n, r.partitions[partition].counted[a])
+		}
+	}
+	maps.DeleteFunc(p.shown, func(a at, _ int64) bool { return r.hidden(partition, a) && !p.final[a] })
+	return true
+}
+
+// hidden tells whether the window record of a pane came, or never will: it expired
+// unread, and that of a later pane of the series came.
+func (r *reader) hidden(partition int, a at) bool {
+	p := &r.parts[partition]
+	if a.start > p.closed[a.key] || p.final[a] {
+		return p.final[a]
+	}
+	if !r.partitions[partition].deleted[a] {
+		r.Fatalf("the window record of %v comes after that of %d", a, p.closed[a.key])
+	}
+	return true
+}
+
+// show notes what a pane must be shown as from now on. It never falls and is never
+// more than was counted.
+func (r *reader) show(partition int, a at, n int64) {
+	shown := r.parts[partition].shown
+	if n < shown[a] || n > r.partitions[partition].counted[a] {
+		r.Fatalf("pane %v goes from %d to %d, counted were %d", a, shown[a], n, r.partitions[partition].counted[a])
+	}
+	shown[a] = n
+}
+
+// ask asks something and checks the answer.
+func (r *reader) ask() {
+	r.Helper()
+	clock := pick(r.rng, r.partitions...).clock
+	q := views.Query{Step: pick[int64](r.rng, 0, 0, 1, 2, 7, 60, 120) * minute}
+	switch r.rng.IntN(4) {
+	case 0:
+		q.Total = true
+	case 1:
+		q.Window = pick(r.rng, minute, 5*minute, hour, 10*hour)
+	default:
+		q.From = clock + minute - r.rng.Int64N(pick(r.rng, 10*minute, hour, 10*hour))
+		q.To = pick(r.rng, views.Newest, q.From+r.rng.Int64N(10*minute), q.From+r.rng.Int64N(10*hour))
+	}
+	r.check(q)
+	for i := range r.parts {
+		rows := 0
+		for k := range r.parts[i].rows {
+			if tables.IsSeries(k) {
+				rows++
+			}
+		}
+		if got := r.view.Count(int32(i)); got != rows {
+			r.Fatalf("partition %d has %d rows, want %d", i, got, rows)
+		}
+	}
+}
+
+// check compares an answer with the model.
+func (r *reader) check(q views.Query) {
+	r.Helper()
+	got, evers := map[at]int64{}, map[string]int64{}
+	var spans []tables.Span
+	a, err := r.view.Query(q, func(k string, m, ever *traffic, span tables.Span, step int64) {
+		line := at{k, step}
+		if got[line] != 0 {
+			r.Fatalf("%+v: %v comes twice", q, line)
+		}
+		got[line] = m.Count
+		if ever != nil {
+			evers[k] = ever.Count
+		}
+		spans = append(spans, span)
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	want := map[at]int64{}
+	if q.Total {
+		for k, n := range r.evers() {
+			want[at{k, a.Span.From}] = n
+		}
+	} else {
+		r.checkSpan(q, a)
+		for _, p := range r.parts {
+			for pane, n := range p.shown {
+				if pane.start >= a.Span.From && pane.start < a.Span.To {
+					want[at{pane.key, stepOf(pane.start, a)}] += n
+				}
+			}
+		}
+	}
+	if !maps.Equal(got, want) {
+		r.Fatalf("%+v, answered for %+v:\n got %v\nwant %v", q, a, got, want)
+	}
+	for k, n := range evers {
+		if n != r.evers()[k] {
+			r.Fatalf("%+v: %q counted %d ever, want %d", q, k, n, r.evers()[k])
+		}
+	}
+	for _, s := range spans {
+		if s.From < a.Span.From || s.To > a.Span.To || a.Step > 0 && a.Ranged && s.To-s.From > a.Step {
+			r.Fatalf("%+v, answered for %+v: a line for %+v", q, a, s)
+		}
+	}
+}
+
+// stepOf returns the step of a pane; without steps it is the range.
+func stepOf(start int64, a views.Answer) int64 {
+	if a.Step == 0 {
+		return a.Span.From
+	}
+	return start / a.Step * a.Step
+}
+
+// evers returns what the rows that came tell of all times.
+func (r *reader) evers() map[string]int64 {
+	evers := map[string]int64{}
+	for _, p := range r.parts {
+		for k, row := range p.rows {
+			evers[k] += row.Sum().Count
+		}
+	}
+	return evers
+}
+
+// checkSpan checks that an answer is for what was asked, rounded as it says.
+func (r *reader) checkSpan(q views.Query, a views.Answer) {
+	r.Helper()
+	from, to := q.From, q.To
+	newest := r.last + minute
+	switch {
+	case r.last == window.None && (q.Window > 0 || to == views.Newest):
+		if a.Ranged || a.HasData {
+			r.Fatalf("%+v, answered for %+v before anything came", q, a)
+		}
+		return
+	case q.Window > 0:
+		from, to = newest-q.Window, newest
+	case to == views.Newest:
+		to = max(from, newest)
+	}
+	round, expired := minute, before(r.mark, hoursRetention)
+	if from < before(r.mark, paneRetention) {
+		round = hour
+	}
+	good := a.Ranged && a.Span.To >= to && a.Span.To < to+round && a.Step%minute == 0 && a.Step >= q.Step &&
+		(a.Span.From <= from && a.Span.From > from-round || from < expired && (a.Span.From == expired || a.Span.From == a.Span.To))
+	if !good {
+		r.Fatalf("%+v, answered for %+v: watermark %d, newest pane %d", q, a, r.mark, r.last)
+	}
+}
+
+// checkTruth checks that all that was counted is told, once everything was read.
+func (r *reader) checkTruth() {
+	expired := before(r.mark, hoursRetention)
+	for i, p := range r.partitions {
+		for a, n := range p.counted {
+			if got := r.parts[i].shown[a]; a.start >= expired && got != n {
+				r.Fatalf("pane %v is %d, counted were %d", a, got, n)
+			}
+		}
+	}
+	r.check(views.Query{Total: true})
+	r.check(views.Query{From: expired, To: views.Newest, Step: minute})
+	r.check(views.Query{From: before(r.mark, paneRetention), To: views.Newest, Step: minute})
+}
+
+// checkMemory checks that nothing but rows is left when everything has expired.
+func (r *reader) checkMemory() {
+	rows := 0
+	for _, p := range r.parts {
+		rows += len(p.rows)
+	}
+	if n := views.SeriesKept(r.view); n != rows {
+		r.Fatalf("%d series are kept for %d rows", n, rows)
+	}
+}
