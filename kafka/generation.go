@@ -226,7 +226,7 @@ func (g *generation) cycle(ctx context.Context) error {
 		return err
 	}
 	pollCtx, cancel := g.s.assigned.poller(ctx, max(time.Until(g.lastTick.Add(g.s.cfg.Tick)), 0))
-	fetches := g.gts.PollRecords(pollCtx, g.s.cfg.MaxPoll)
+	fetches := g.gts.PollRecords(pollCtx, g.maxRecords())
 	cancel()
 	defer g.gts.AllowRebalance()
 	if !g.s.assigned.current(g.version) {
@@ -250,6 +250,18 @@ func (g *generation) cycle(ctx context.Context) error {
 	}
 	g.pace()
 	return nil
+}
+
+// maxRecords is what the most cautious task asks for: a poll bounds the records of
+// all partitions together.
+func (g *generation) maxRecords() int {
+	n := g.s.cfg.MaxPoll
+	for _, task := range g.tasks {
+		if most := task.MaxRecords(); most > 0 {
+			n = min(n, most)
+		}
+	}
+	return n
 }
 
 // wait sleeps, but not through the end of ctx or of a claim, nor through a

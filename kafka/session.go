@@ -27,6 +27,9 @@ type Task interface {
 	// Paused says that no more records should be fetched for the partition
 	// until a later Flush changes its mind.
 	Paused() bool
+	// MaxRecords says how many records the next transaction should bring at most;
+	// 0: any number.
+	MaxRecords() int
 	// Close ends the task. What was gathered since the last commit is void.
 	Close()
 }

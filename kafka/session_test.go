@@ -79,7 +79,8 @@ func (t *countTask) Flush(bool) (string, error) {
 	return "", nil
 }
 
-func (t *countTask) Paused() bool { return false }
+func (t *countTask) Paused() bool    { return false }
+func (t *countTask) MaxRecords() int { return 0 }
 
 func (t *countTask) Close() {
 	t.owner.mu.Lock()

@@ -95,6 +95,7 @@ func (g *Ingest) Assign(partition int32, metadata string) (*IngestTask, error) {
 		dests:  make([]codecs.PackedWriter, c.EventPartitions),
 		serial: make([]uint64, c.EventPartitions),
 		dims:   map[string][]numbered{}, groups: map[uint64][]numbered{}, counts: counts{},
+		stride: firstStride,
 	}
 	for i := range t.dests {
 		t.serial[i] = 1
@@ -128,6 +129,7 @@ type IngestTask struct {
 	counts counts
 	in     int64 // records since the last flush
 	clock  int64 // wall clock of the bundle in hand
+	stride stride
 
 	reported   window.Report
 	reportedAt time.Duration
@@ -149,9 +151,16 @@ const maxInterned = 200_000
 func (t *IngestTask) Process(bundle []byte) {
 	t.clock = t.stage.cfg.Clock.Wall().UnixMilli()
 	t.source.Record(t.stage.cfg.Clock.Mono())
-	for len(bundle) > 0 {
+	before, records := t.source.StreamTime, 0
+	for ; len(bundle) > 0; records++ {
 		bundle = codecs.NextRecord(bundle, &t.record)
 		t.one()
+		if before == window.None {
+			before = t.source.StreamTime
+		}
+	}
+	if before != window.None {
+		t.stride.took(records, t.source.StreamTime-before, t.stage.cfg.AheadLimit.Milliseconds())
 	}
 }
 
@@ -355,6 +364,9 @@ func (t *IngestTask) Paused() bool {
 	return slowest != window.None && t.source.State == window.Unread &&
 		t.source.StreamTime > slowest+t.stage.cfg.AheadLimit.Milliseconds()
 }
+
+// MaxRecords implements the transport's task.
+func (t *IngestTask) MaxRecords() int { return int(t.stride) }
 
 // Close implements the transport's task.
 func (t *IngestTask) Close() { t.stage.tasks.remove(t.partition, t) }

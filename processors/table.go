@@ -265,6 +265,10 @@ func (t *TableTask[M, P]) Flush(bool) (string, error) {
 // Paused implements the transport's task: a table never waits.
 func (t *TableTask[M, P]) Paused() bool { return false }
 
+// MaxRecords implements the transport's task: packed records are bounded by what
+// ingest took at once.
+func (t *TableTask[M, P]) MaxRecords() int { return 0 }
+
 // Close implements the transport's task.
 func (t *TableTask[M, P]) Close() { t.stage.tasks.remove(t.partition, t) }
 

@@ -1,0 +1,48 @@
+package processors_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"ragstreams/codecs"
+)
+
+// A reader of dense traffic takes ever more records at once; one of a quiet topic
+// no more than span the time that it may be ahead of the others.
+func TestReaderTakesNoMoreThanItMayBeAhead(t *testing.T) {
+	d := newDriver(t, 1)
+	task, sent := d.ingest[0].task, 0
+	take := func(every time.Duration) (n int) {
+		n = task.MaxRecords()
+		var bundle []byte
+		for range n {
+			at := at("10:00:00").Add(time.Duration(sent) * every).Format(time.RFC3339Nano)
+			value := fmt.Appendf(nil, `{"event_type":"user_query","timestamp":%q}`, at)
+			bundle = codecs.AppendRecord(bundle, d.source, 0, nil, value, nil)
+			d.source++
+			sent++
+		}
+		task.Process(bundle)
+		return n
+	}
+	d.wall = at("10:00:00").AddDate(1, 0, 0)
+	first := take(time.Millisecond)
+	for range 20 {
+		take(time.Millisecond)
+	}
+	if dense := task.MaxRecords(); dense != 50*first {
+		t.Errorf("%d records at once of dense traffic, want %d", dense, 50*first)
+	}
+
+	d = newDriver(t, 1)
+	d.wall = at("10:00:00").AddDate(1, 0, 0)
+	task, sent = d.ingest[0].task, 0
+	if take(2*time.Second) != first || task.MaxRecords() != 150 {
+		t.Errorf("%d records at once where they come every 2 s, want 150: five minutes", task.MaxRecords())
+	}
+	take(time.Minute)
+	if n := task.MaxRecords(); n != 64 {
+		t.Errorf("%d records at once where they come every minute, want the least, 64", n)
+	}
+}
