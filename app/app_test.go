@@ -24,10 +24,8 @@ import (
 func testOptions(t testing.TB) Options {
 	t.Helper()
 	o := DefaultOptions()
-	o.Kafka.Compress = false
 	if b := os.Getenv("KAFKA_BROKERS"); b != "" {
 		o.Kafka.Brokers = strings.Split(b, ",")
-		o.Kafka.Compress = true
 	} else {
 		e, err := kafka.StartEmbedded(kafka.EmbeddedOptions{})
 		if err != nil {

@@ -74,7 +74,7 @@ var DefaultSources = []string{"rag-traces", "kotaemon-dialog-events", "user-beha
 // DefaultOptions returns the options of `analytics run` without configuration.
 func DefaultOptions() Options {
 	return Options{
-		Kafka:              kafka.Config{ClientID: "ragstreams", Compress: true},
+		Kafka:              kafka.Config{ClientID: "ragstreams"},
 		Replication:        -1,
 		Prefix:             processors.DefaultPrefix,
 		Partitions:         4,

@@ -74,7 +74,7 @@ func viewMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], tabl
 			}
 			return v.Update(p, offset, key, value)
 		}
-		gv, err := goka.NewView(s.o.Kafka.Brokers, goka.Table(s.o.names().Table(table)), codecs.Bundle{},
+		gv, err := goka.NewView(s.o.Kafka.Brokers, goka.Table(s.o.names().Table(table)), codecs.Raw{},
 			goka.WithViewConsumerSaramaBuilder(kafka.ConsumerBuilder(s.o.Kafka, 2*s.o.SessionTimeout)),
 			goka.WithViewTopicManagerBuilder(kafka.TopicManagerBuilder(s.o.Kafka)),
 			goka.WithViewStorageBuilder(kafka.ViewStorage()),

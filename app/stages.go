@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"ragstreams/codecs"
 	"ragstreams/kafka"
 	"ragstreams/processors"
 	"ragstreams/tables"
@@ -50,18 +49,15 @@ type stage struct {
 }
 
 // runSession runs one member of a group until ctx ends or it fails.
-func (s *stages) runSession(ctx context.Context, group, topic, table string, number int, bundle bool,
+func (s *stages) runSession(ctx context.Context, group, topic, table string, number int, batches bool,
 	build func(out processors.Output) stage,
 ) error {
 	cfg := kafka.SessionConfig{
 		Config: s.o.Kafka, Group: group, Topic: topic, Table: table,
 		Instance: fmt.Sprintf("%s-%d", s.o.Instance, number),
 		Start:    s.o.Start, CommitInterval: s.o.CommitInterval, SessionTimeout: s.o.SessionTimeout, Tick: s.o.Tick,
-		LeaveOnStop: s.o.LeaveOnStop,
-		OnCommit:    func(took time.Duration, committed bool) { s.observe(group, took, committed) },
-	}
-	if bundle {
-		cfg.Bundle = codecs.AppendRecord
+		LeaveOnStop: s.o.LeaveOnStop, Batches: batches,
+		OnCommit: func(took time.Duration, committed bool) { s.observe(group, took, committed) },
 	}
 	part := fmt.Sprintf("%s-%d", group, number)
 	var st stage
@@ -107,7 +103,7 @@ func (s *stages) ingest(topic string, partitions int32) []member {
 					Progress: s.progress, Clock: s.o.Clock, LabelsCut: s.cut,
 				}, out)
 				return stage{g.Graph(), func(_ context.Context, a kafka.Assignment) (kafka.Task, error) {
-					return g.Assign(a.Partition, a.Metadata)
+					return g.Assign(a.Partition, a.Metadata, a.Polled)
 				}}
 			})
 		}})

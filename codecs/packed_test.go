@@ -11,34 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestBundleKeepsNilAndEmptyApart(t *testing.T) {
-	want := []codecs.Record{
-		{Offset: 7, Timestamp: -5, Key: nil, Value: []byte("v")},
-		{Offset: 9, Timestamp: 1 << 41, Key: []byte{}, Value: nil},
-		{Offset: 10, Key: []byte("k"), Value: []byte{}, Headers: []codecs.Header{{Key: "a", Value: nil}, {Key: "", Value: []byte{}}}},
-	}
-	var bundle []byte
-	for _, r := range want {
-		bundle = codecs.AppendRecord(bundle, r.Offset, r.Timestamp, r.Key, r.Value, r.Headers)
-	}
-	var r codecs.Record
-	for i, w := range want {
-		bundle = codecs.NextRecord(bundle, &r)
-		if (r.Key == nil) != (w.Key == nil) || (r.Value == nil) != (w.Value == nil) {
-			t.Errorf("record %d: nil and empty are mixed up: %+v", i, r)
-		}
-		if len(r.Headers) == 0 {
-			r.Headers = nil
-		}
-		if d := cmp.Diff(w, r); d != "" {
-			t.Errorf("record %d: %s", i, d)
-		}
-	}
-	if len(bundle) != 0 {
-		t.Errorf("%d bytes are left", len(bundle))
-	}
-}
-
 // randomEvent makes an event of a record with the given dimensions and groups.
 func randomEvent(rng *rand.Rand, offset int64, dims, groups int) codecs.PackedEvent {
 	e := codecs.PackedEvent{Dims: rng.IntN(dims), Offset: offset, Time: rng.Int64N(1<<42) - 1<<40}

@@ -23,7 +23,7 @@ func TestScenarios(t *testing.T) {
 	for i, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			differences, _, err := scenario.Play(t.Context(), file, func(g scenario.Given) (scenario.World, error) {
-				cluster := kafka.Config{Brokers: []string{broker.Address}, Compress: true}
+				cluster := kafka.Config{Brokers: []string{broker.Address}}
 				return scenario.NewProgram(t.Context(), g, cluster, fmt.Sprintf("scenario-%d-%d-", run, i))
 			})
 			if err != nil {

@@ -38,9 +38,10 @@ type generation struct {
 	claims map[int32]*claim
 	wg     sync.WaitGroup
 
-	pending atomic.Int64  // messages handed to goka and not yet marked
-	idle    chan struct{} // gets a value when pending falls to 0
-	ended   chan error    // a claim ended before the generation
+	polled  map[int32][]Record // with Batches: what the message in hand stands for
+	pending atomic.Int64       // messages handed to goka and not yet marked
+	idle    chan struct{}      // gets a value when pending falls to 0
+	ended   chan error         // a claim ended before the generation
 
 	inTxn     bool
 	lastCycle time.Time
@@ -76,7 +77,7 @@ func (s *Session) workOn(ctx context.Context, gts *kgo.GroupTransactSession, han
 	}
 	g := &generation{
 		s: s, gts: gts, version: version, parts: parts, at: at,
-		tasks: map[int32]Task{}, claims: map[int32]*claim{},
+		tasks: map[int32]Task{}, claims: map[int32]*claim{}, polled: map[int32][]Record{},
 		idle: make(chan struct{}, 1), ended: make(chan error, len(parts)),
 		quiet: map[int32]bool{}, atEnd: map[int32]bool{},
 	}
@@ -167,7 +168,10 @@ func (s *Session) setLive(live bool) {
 // tasks first report are durable, and lets goka read.
 func (g *generation) start(ctx context.Context, handler sarama.ConsumerGroupHandler) error {
 	for _, p := range g.parts {
-		a := Assignment{Topic: g.s.cfg.Topic, Partition: p, Offset: g.at[p].offset, Metadata: g.at[p].metadata}
+		a := Assignment{
+			Topic: g.s.cfg.Topic, Partition: p, Offset: g.at[p].offset, Metadata: g.at[p].metadata,
+			Polled: func() []Record { return g.polled[p] },
+		}
 		if store := g.s.store(p); store != nil {
 			a.Rows = &Rows{session: g.s, store: store, partition: p}
 			g.s.mu.Lock()
@@ -313,7 +317,7 @@ func (g *generation) hand(fetches kgo.Fetches) (handed bool, err error) {
 		at.offset = f.Records[len(f.Records)-1].Offset + 1
 		g.at[f.Partition] = at
 		err = g.begin()
-		for _, m := range g.messages(f.Records) {
+		for _, m := range g.messages(f.Partition, f.Records) {
 			if err != nil {
 				return
 			}
@@ -343,31 +347,42 @@ func (g *generation) hand(fetches kgo.Fetches) (handed bool, err error) {
 }
 
 // messages turns the records of one partition into what goka gets.
-func (g *generation) messages(records []*kgo.Record) []*sarama.ConsumerMessage {
-	bundle := g.s.cfg.Bundle
-	var out []*sarama.ConsumerMessage
-	var value []byte
-	var last *kgo.Record
+func (g *generation) messages(partition int32, records []*kgo.Record) []*sarama.ConsumerMessage {
+	if g.s.cfg.Batches {
+		return g.batch(partition, records)
+	}
+	out := make([]*sarama.ConsumerMessage, 0, len(records))
 	for _, r := range records {
-		switch {
-		case r.Attrs.IsControl():
-		case bundle == nil:
+		if !r.Attrs.IsControl() {
 			out = append(out, messageOf(r))
-		default:
-			if last == nil {
-				value = make([]byte, 0, len(records)*(len(r.Value)+len(r.Key)+32))
-			}
+		}
+	}
+	return out
+}
+
+// batch keeps the records for the task and returns the message that stands for
+// them, none when there are none.
+func (g *generation) batch(partition int32, records []*kgo.Record) []*sarama.ConsumerMessage {
+	polled := g.polled[partition][:0]
+	for _, r := range records {
+		if r.Attrs.IsControl() {
+			continue
+		}
+		polled = append(polled, Record{Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value})
+		if len(r.Headers) > 0 {
 			headers := make([]Header, len(r.Headers))
 			for i, h := range r.Headers {
 				headers[i] = Header{Key: h.Key, Value: h.Value}
 			}
-			value, last = bundle(value, r.Offset, r.Timestamp.UnixMilli(), r.Key, r.Value, headers), r
+			polled[len(polled)-1].Headers = headers
 		}
 	}
-	if last != nil {
-		out = append(out, &sarama.ConsumerMessage{Topic: last.Topic, Partition: last.Partition, Offset: last.Offset, Timestamp: last.Timestamp, Value: value})
+	g.polled[partition] = polled
+	if len(polled) == 0 {
+		return nil
 	}
-	return out
+	last := records[len(records)-1]
+	return []*sarama.ConsumerMessage{{Topic: last.Topic, Partition: partition, Offset: last.Offset, Timestamp: last.Timestamp, Value: []byte{}}}
 }
 
 // findEnds learns which of the partitions without new records are read to their

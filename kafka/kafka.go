@@ -31,9 +31,6 @@ type Config struct {
 	ClientID string
 	Security Security
 	Logger   *slog.Logger
-	// Compress turns on lz4 for what is produced. Off for the embedded broker,
-	// which stores batches as they come.
-	Compress bool
 }
 
 // Header is one record header. It is an alias, so that packages which must not
@@ -41,6 +38,16 @@ type Config struct {
 type Header = struct {
 	Key   string
 	Value []byte
+}
+
+// Record is one polled record, an alias for the same reason. Its slices must not
+// be written to.
+type Record = struct {
+	Offset    int64
+	Timestamp int64 // Unix milliseconds
+	Key       []byte
+	Value     []byte
+	Headers   []Header
 }
 
 // RetryTimeout bounds how long one request is retried before its error is
@@ -63,15 +70,11 @@ func (c Config) options() ([]kgo.Opt, error) {
 		kgo.MetadataMinAge(250 * time.Millisecond),
 		kgo.RecordPartitioner(partitioner{}),
 		kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), // see docs/decisions/0007-no-compression.md
 		kgo.ProducerBatchMaxBytes(1 << 20),
 	}
 	if c.ClientID != "" {
 		opts = append(opts, kgo.ClientID(c.ClientID))
-	}
-	if c.Compress {
-		opts = append(opts, kgo.ProducerBatchCompression(kgo.Lz4Compression()))
-	} else {
-		opts = append(opts, kgo.ProducerBatchCompression(kgo.NoCompression()))
 	}
 	security, err := c.Security.options()
 	if err != nil {

@@ -41,6 +41,10 @@ type Assignment struct {
 	Offset    int64  // the next record to read
 	Metadata  string // what the last Flush returned before the committed offset; "" for a new group
 	Rows      *Rows  // the partition's rows, restored; nil without a table
+	// Polled returns, with SessionConfig.Batches, the records that the message in
+	// hand stands for. They are valid until the callback returns; what their slices
+	// point to stays as it is.
+	Polled func() []Record
 }
 
 // SessionConfig describes a Session. All fields without a default named here
@@ -57,11 +61,11 @@ type SessionConfig struct {
 	// NewTask builds the work on an assigned partition. ctx ends when the
 	// assignment does.
 	NewTask func(ctx context.Context, a Assignment) (Task, error)
-	// Bundle, when set, appends one record to a bundle: all records of a
-	// partition polled together then reach goka as one message, whose value is
-	// the bundle and whose offset is that of the last record. It saves goka's
-	// cost per message and keeps nil keys, nil values and headers apart.
-	Bundle func(dst []byte, offset, timestamp int64, key, value []byte, headers []Header) []byte
+	// Batches makes goka get one message, without a key and of no meaning, for all
+	// records of a partition that were polled together; Assignment.Polled returns
+	// them. It saves goka's cost per message and keeps nil keys, nil values and
+	// headers apart.
+	Batches bool
 
 	Start          Start         // where a new group begins; default: earliest
 	CommitInterval time.Duration // longest time between two commits under load

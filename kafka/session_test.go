@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -340,3 +341,71 @@ func TestStartLatest(t *testing.T) {
 	<-joined
 	eventually(t, c, table, produce(t, c, in, 50, 5))
 }
+
+// With Batches a task gets the records as they were produced: nil and empty apart,
+// headers in order, all that were polled together at once.
+func TestBatchesKeepRecordsAsTheyAre(t *testing.T) {
+	c := broker(t)
+	in, group, _ := names(t)
+	if _, err := EnsureTopics(t.Context(), c, 1, []Topic{{Name: in, Partitions: 1, Create: true, Forever: true}}); err != nil {
+		t.Fatal(err)
+	}
+	at := time.UnixMilli(1_700_000_000_123)
+	want := []Record{
+		{Offset: 0, Timestamp: at.UnixMilli(), Value: []byte("v")},
+		{Offset: 1, Timestamp: at.UnixMilli(), Key: []byte{}},
+		{Offset: 2, Timestamp: at.UnixMilli(), Key: []byte("k"), Value: []byte{}, Headers: []Header{{Key: "a"}, {Value: []byte{}}, {Key: "a", Value: []byte("2")}}},
+	}
+	cl, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for _, w := range want {
+		r := &kgo.Record{Topic: in, Timestamp: at, Key: w.Key, Value: w.Value}
+		for _, h := range w.Headers {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+		}
+		if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make(chan Record, len(want))
+	var polled func() []Record
+	s := NewSession(SessionConfig{
+		Config: c, Group: group, Topic: in, Instance: "a", Batches: true, CommitInterval: 50 * time.Millisecond,
+		SessionTimeout: 6 * time.Second, Tick: 100 * time.Millisecond,
+		NewTask: func(_ context.Context, a Assignment) (Task, error) {
+			polled = a.Polled
+			return idleTask{}, nil
+		},
+	})
+	graph := goka.DefineGroup(goka.Group(group), goka.Input(goka.Stream(in), bytesCodec{}, func(goka.Context, any) {
+		for _, r := range polled() {
+			got <- r
+		}
+	}))
+	p, err := goka.NewProcessor(c.Brokers, graph, s.Options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, p.Run)
+	for _, w := range want {
+		select {
+		case r := <-got:
+			if d := cmp.Diff(w, r); d != "" {
+				t.Error(d)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("a record does not arrive")
+		}
+	}
+}
+
+// idleTask does nothing.
+type idleTask struct{}
+
+func (idleTask) Flush(bool) (string, error) { return "", nil }
+func (idleTask) Paused() bool               { return false }
+func (idleTask) MaxRecords() int            { return 0 }
+func (idleTask) Close()                     {}

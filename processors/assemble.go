@@ -49,7 +49,7 @@ func NewAssemble(cfg AssembleConfig, out Output) *Assemble {
 
 // Graph returns the goka group.
 func (a *Assemble) Graph() *goka.GroupGraph {
-	raw := codecs.Bundle{}
+	raw := codecs.Raw{}
 	n := a.cfg.Names
 	edges := []goka.Edge{
 		goka.Input(goka.Stream(n.Events()), raw, func(ctx goka.Context, msg any) {

@@ -282,24 +282,24 @@ func TestFullRecordsOfTheLongestLabels(t *testing.T) {
 	}
 }
 
-// A value within its limits costs nothing: a bundle leaves as bytes in buffers that
+// A value within its limits costs nothing: an event leaves as bytes in buffers that
 // are there already.
 func TestIngestAllocatesNothingPerEvent(t *testing.T) {
 	d := newDriver(t, 1)
-	var bundle []byte
+	var records []codecs.Record
 	for i := range 100 {
 		value := fmt.Appendf(nil, `{"event_type":"llm_call_completed","event_id":"%d","trace_id":"%032d","tenant":"acme","model":"%s","latency_ms":%d,"timestamp":%q}`,
 			i, i, strings.Repeat("m", processors.DefaultLabelBytes), i, at("12:00:01").Format(time.RFC3339Nano))
-		bundle = codecs.AppendRecord(bundle, int64(i), 0, nil, value, nil)
+		records = append(records, codecs.Record{Offset: int64(i), Value: value})
 	}
 	task := d.ingest[0].task
 	const runs = 10
 	for range runs + 2 {
-		task.Process(bundle)
+		task.Process(records)
 	}
 	flush(d, task, false)
-	task.Process(bundle)
-	if n := testing.AllocsPerRun(runs, func() { task.Process(bundle) }); n != 0 {
-		t.Errorf("a bundle of 100 events allocates %v times, want 0", n)
+	task.Process(records)
+	if n := testing.AllocsPerRun(runs, func() { task.Process(records) }); n != 0 {
+		t.Errorf("100 events allocate %v times, want 0", n)
 	}
 }

@@ -118,7 +118,7 @@ func newDriver(t *testing.T, n int32, configure ...func(*processors.IngestConfig
 		},
 	}, d)
 	for p := range n {
-		task, err := d.stages.ingest.Assign(p, "")
+		task, err := d.stages.ingest.Assign(p, "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +173,7 @@ func (d *driver) event(partition int32, clock, id string, more ...string) {
 }
 
 func (d *driver) raw(partition int32, value []byte) {
-	d.ingest[partition].task.Process(codecs.AppendRecord(nil, d.source, d.wall.UnixMilli(), nil, value, nil))
+	d.ingest[partition].task.Process([]codecs.Record{{Offset: d.source, Timestamp: d.wall.UnixMilli(), Value: value}})
 	d.source++
 }
 

@@ -59,15 +59,12 @@ func NewIngest(cfg IngestConfig, out Output) *Ingest {
 
 // Graph returns the goka group.
 func (g *Ingest) Graph() *goka.GroupGraph {
-	raw := codecs.Bundle{}
+	raw := codecs.Raw{}
 	n := g.cfg.Names
 	return goka.DefineGroup(goka.Group(n.IngestGroup(g.cfg.Topic)),
-		goka.Input(goka.Stream(g.cfg.Topic), raw, func(ctx goka.Context, msg any) {
-			bundle, ok := msg.([]byte)
-			if !ok { // a nil value: only a test driver sends one past the transport
-				return
-			}
-			g.tasks.of(g.cfg.Topic, ctx.Partition()).Process(bundle)
+		goka.Input(goka.Stream(g.cfg.Topic), raw, func(ctx goka.Context, _ any) {
+			task := g.tasks.of(g.cfg.Topic, ctx.Partition())
+			task.Process(task.polled())
 		}),
 		goka.Output(goka.Stream(n.Events()), raw),
 		goka.Output(goka.Stream(n.Progress()), raw),
@@ -78,8 +75,9 @@ func (g *Ingest) Graph() *goka.GroupGraph {
 }
 
 // Assign starts work on a partition. metadata is what the last Flush before the
-// committed offset returned.
-func (g *Ingest) Assign(partition int32, metadata string) (*IngestTask, error) {
+// committed offset returned. Each message that goka gets stands for what polled
+// then returns; see the transport.
+func (g *Ingest) Assign(partition int32, metadata string, polled func() []codecs.Record) (*IngestTask, error) {
 	streamTime, newest := window.None, window.None
 	if metadata != "" {
 		if _, err := fmt.Sscanf(metadata, ingestMetadata, &streamTime, &newest); err != nil {
@@ -88,7 +86,7 @@ func (g *Ingest) Assign(partition int32, metadata string) (*IngestTask, error) {
 	}
 	c := g.cfg
 	t := &IngestTask{
-		stage: g, partition: partition,
+		stage: g, partition: partition, polled: polled,
 		source: window.NewSource(streamTime, newest, c.IdleAfter, c.BehindAfter.Milliseconds(), c.Clock.Mono()),
 		json:   codecs.JSON{MaxBytes: c.MaxBytes},
 		labels: labels{max: c.LabelBytes},
@@ -113,12 +111,13 @@ const ingestMetadata = "ingest1 %d %d"
 type IngestTask struct {
 	stage     *Ingest
 	partition int32
+	polled    func() []codecs.Record
 	source    *window.Source
 	json      codecs.JSON
 	labels    labels
 
 	event  event.Event
-	record codecs.Record
+	record *codecs.Record
 	packed codecs.PackedEvent
 	key    []byte
 
@@ -128,7 +127,7 @@ type IngestTask struct {
 	groups map[uint64][]numbered
 	counts counts
 	in     int64 // records since the last flush
-	clock  int64 // wall clock of the bundle in hand
+	clock  int64 // wall clock of the records in hand
 	stride stride
 
 	reported   window.Report
@@ -147,26 +146,26 @@ type numbered struct {
 // maxInterned bounds the memory of dimensions seen; above it all are forgotten.
 const maxInterned = 200_000
 
-// Process takes in a bundle of source records.
-func (t *IngestTask) Process(bundle []byte) {
+// Process takes in source records that were polled together.
+func (t *IngestTask) Process(records []codecs.Record) {
 	t.clock = t.stage.cfg.Clock.Wall().UnixMilli()
 	t.source.Record(t.stage.cfg.Clock.Mono())
-	before, records := t.source.StreamTime, 0
-	for ; len(bundle) > 0; records++ {
-		bundle = codecs.NextRecord(bundle, &t.record)
+	before := t.source.StreamTime
+	for i := range records {
+		t.record = &records[i]
 		t.one()
 		if before == window.None {
 			before = t.source.StreamTime
 		}
 	}
 	if before != window.None {
-		t.stride.took(records, t.source.StreamTime-before, t.stage.cfg.AheadLimit.Milliseconds())
+		t.stride.took(len(records), t.source.StreamTime-before, t.stage.cfg.AheadLimit.Milliseconds())
 	}
 }
 
 func (t *IngestTask) one() {
 	t.in++
-	r, e := &t.record, &t.event
+	r, e := t.record, &t.event
 	if poison := t.json.Decode(r.Value, e); poison != nil {
 		t.poison(poison)
 		return
@@ -284,7 +283,7 @@ func (t *IngestTask) send(dest int, report *codecs.Report) {
 }
 
 func (t *IngestTask) poison(p *codecs.Poison) {
-	r := &t.record
+	r := t.record
 	t.counts[count{t.stage.cfg.Topic, OutcomePoison, string(p.Reason)}]++
 	detail := shorten([]byte(strings.ToValidUTF8(p.Detail, "\uFFFD")), maxDetail)
 	headers := originHeaders(t.stage.cfg.Topic, t.partition, r.Offset, r.Timestamp,
@@ -293,7 +292,7 @@ func (t *IngestTask) poison(p *codecs.Poison) {
 }
 
 func (t *IngestTask) late(at int64) {
-	r := &t.record
+	r := t.record
 	t.counts[count{t.stage.cfg.Topic, OutcomeLate, lateStreamTime}]++
 	headers := originHeaders(t.stage.cfg.Topic, t.partition, r.Offset, r.Timestamp,
 		codecs.Header{Key: "reason", Value: []byte(lateStreamTime)},
@@ -306,7 +305,7 @@ func (t *IngestTask) late(at int64) {
 // unchanged, unless they are too large, ours after them. Side topics have as many
 // partitions as the events topic; records of one source partition stay in order.
 func (t *IngestTask) divert(topic string, ours []codecs.Header) {
-	r := &t.record
+	r := t.record
 	s := sideRecord{r.Key, r.Value, r.Headers, ours}
 	s.fit()
 	headers := make([]codecs.Header, 0, len(s.theirs)+len(s.ours))

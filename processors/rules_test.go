@@ -253,7 +253,7 @@ func TestStreamTimeSurvivesARestart(t *testing.T) {
 	d := newDriver(t, 1)
 	d.event(0, "12:01:20", "a")
 	d.flow(true)
-	task, err := d.stages.ingest.Assign(0, d.ingest[0].metadata)
+	task, err := d.stages.ingest.Assign(0, d.ingest[0].metadata, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestWatermarkSurvivesARestart(t *testing.T) {
 
 func TestMetadataOfAnotherProgramIsRefused(t *testing.T) {
 	d := newDriver(t, 1)
-	if _, err := d.stages.ingest.Assign(0, "member-1234"); err == nil || !strings.Contains(err.Error(), "member-1234") {
+	if _, err := d.stages.ingest.Assign(0, "member-1234", nil); err == nil || !strings.Contains(err.Error(), "member-1234") {
 		t.Errorf("ingest: error = %v, want one with the metadata", err)
 	}
 	if _, err := d.stages.assemble.Assign(t.Context(), 0, 0, "member-1234"); err == nil || !strings.Contains(err.Error(), "member-1234") {

@@ -198,7 +198,7 @@ func TestDivertedRecords(t *testing.T) {
 	clock := Clock{Wall: func() time.Time { return time.UnixMilli(1 << 40) }, Mono: func() time.Duration { return 0 }}
 	g := NewIngest(IngestConfig{Names: Names{"analytics-"}, Topic: "rag-traces", EventPartitions: 1, RecordPartitions: 1,
 		Panes: window.Panes{Size: 10_000, Grace: 60_000}, Clock: clock}, &out)
-	task, err := g.Assign(0, "")
+	task, err := g.Assign(0, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,9 +213,10 @@ func TestDivertedRecords(t *testing.T) {
 		{Value: blob(1 << 20), Key: blob(900_000), Headers: small.Headers},
 	}
 	for i, r := range records {
-		task.Process(codecs.AppendRecord(nil, int64(i), r.Timestamp, r.Key, r.Value, r.Headers))
+		r.Offset = int64(i)
+		task.Process([]codecs.Record{r})
 	}
-	task.record = codecs.Record{Value: []byte("x")}
+	task.record = &codecs.Record{Value: []byte("x")}
 	task.poison(&codecs.Poison{Reason: codecs.ReasonSyntax, Detail: strings.Repeat("é", maxDetail)})
 	if len(out) != len(records) {
 		t.Fatalf("%d records were diverted, want %d", len(out), len(records))

@@ -15,15 +15,15 @@ func TestReaderTakesNoMoreThanItMayBeAhead(t *testing.T) {
 	task, sent := d.ingest[0].task, 0
 	take := func(every time.Duration) (n int) {
 		n = task.MaxRecords()
-		var bundle []byte
+		var records []codecs.Record
 		for range n {
 			at := at("10:00:00").Add(time.Duration(sent) * every).Format(time.RFC3339Nano)
 			value := fmt.Appendf(nil, `{"event_type":"user_query","timestamp":%q}`, at)
-			bundle = codecs.AppendRecord(bundle, d.source, 0, nil, value, nil)
+			records = append(records, codecs.Record{Offset: d.source, Value: value})
 			d.source++
 			sent++
 		}
-		task.Process(bundle)
+		task.Process(records)
 		return n
 	}
 	d.wall = at("10:00:00").AddDate(1, 0, 0)

@@ -44,7 +44,7 @@ func NewTable[M any, P tables.Measure[M]](cfg TableConfig, out Output) *Table[M,
 
 // Graph returns the goka group.
 func (t *Table[M, P]) Graph() *goka.GroupGraph {
-	raw := codecs.Bundle{}
+	raw := codecs.Raw{}
 	n := t.cfg.Names
 	return goka.DefineGroup(goka.Group(n.TableGroup(t.cfg.Table)),
 		goka.Input(goka.Stream(n.Partials(t.cfg.Table)), raw, func(ctx goka.Context, msg any) {

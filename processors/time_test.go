@@ -44,7 +44,7 @@ func TestKafkaTimestampFromTheFutureIsPoison(t *testing.T) {
 	d := newDriver(t, 1)
 	value := []byte(`{"event_type":"user_query"}`)
 	for _, ahead := range []time.Duration{5 * time.Minute, 5*time.Minute + time.Millisecond} {
-		d.ingest[0].task.Process(codecs.AppendRecord(nil, 0, d.wall.Add(ahead).UnixMilli(), nil, value, nil))
+		d.ingest[0].task.Process([]codecs.Record{{Timestamp: d.wall.Add(ahead).UnixMilli(), Value: value}})
 	}
 	d.flow(false)
 	d.wantOutcomes("counted 1, in 2, poison/future 1")
@@ -104,7 +104,7 @@ func TestNewOwnerIsNotIdle(t *testing.T) {
 	if last := before[len(before)-1]; window.State(last.State) != window.Idle {
 		t.Fatalf("the last owner reported %v, want idle", window.State(last.State))
 	}
-	task, err := d.stages.ingest.Assign(0, d.ingest[0].metadata)
+	task, err := d.stages.ingest.Assign(0, d.ingest[0].metadata, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

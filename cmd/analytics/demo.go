@@ -59,7 +59,7 @@ func demo(ctx context.Context, env environment, o demoOptions) error {
 	defer broker.Close()
 
 	opts := app.DefaultOptions()
-	opts.Kafka.Brokers, opts.Kafka.Compress = broker.Brokers(), false
+	opts.Kafka.Brokers = broker.Brokers()
 	opts.Instance, opts.Version, opts.HTTPListen = "demo", version(), o.listen
 	opts.Replication, opts.Sessions = 1, 1
 	opts.HourRetention = demoHistory

@@ -80,7 +80,7 @@ func NewTopology(g Given) (*Topology, error) {
 		}, t)
 		for p := range s.Partitions {
 			t.read(s.Topic, p, func(_ int, metadata string) (task, error) {
-				one, err := ingest.Assign(p, metadata)
+				one, err := ingest.Assign(p, metadata, nil)
 				return ingestTask{one}, err
 			})
 		}
@@ -143,11 +143,11 @@ func (t *Topology) read(topic string, partition int32, assign func(next int, met
 	t.readers = append(t.readers, reader{from: topicPartition{topic, partition}, assign: assign})
 }
 
-// ingestTask reads records one by one, as bundles of one.
+// ingestTask reads records one by one.
 type ingestTask struct{ *processors.IngestTask }
 
 func (i ingestTask) Process(offset int64, r logged) {
-	i.IngestTask.Process(codecs.AppendRecord(nil, offset, r.timestamp, r.key, r.value, r.headers))
+	i.IngestTask.Process([]codecs.Record{{Offset: offset, Timestamp: r.timestamp, Key: r.key, Value: r.value, Headers: r.headers}})
 }
 
 // batchTask reads what our own stages send.
