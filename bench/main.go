@@ -3,7 +3,9 @@
 // doing the same work, where that is at hand.
 //
 //	go run ./bench -events 5000000 -runs 3 -out docs/benchmarks.md
+//	go run ./bench -rows 500000
 //
+// With -rows it measures instead how long a restart takes with so many rows.
 // Every run begins at the first event under a fresh prefix, with nothing in
 // memory, and ends when all tables are complete, as read over HTTP; then they are
 // compared with the truth. ANALYTICS_… variables configure the program.
@@ -29,6 +31,7 @@ type options struct {
 	seed   uint64
 	out    string
 	peer   string
+	rows   int
 }
 
 func main() {
@@ -38,6 +41,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "equal seeds give equal events")
 	flag.StringVar(&o.out, "out", "", "`file` to write the figures to, as Markdown")
 	flag.StringVar(&o.peer, "peer", "../shared/reference/kafka-streams-baseline", "`folder` of Kafka Streams' run.sh; without it the program runs alone")
+	flag.IntVar(&o.rows, "rows", 0, "measure a restart with so many rows instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := bench(ctx, o)
@@ -82,6 +86,9 @@ func bench(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer c.client.Close()
+	if o.rows > 0 {
+		return restart(ctx, site, binary, c, o.rows, o.runs)
+	}
 
 	fmt.Printf("loading %d events\n", o.events)
 	began := time.Now()
