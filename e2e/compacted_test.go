@@ -53,14 +53,14 @@ func TestCompactedEnd(t *testing.T) {
 		committed: {"a": "1", "b": "1", "c": "2"},
 		aborted:   {"a": "1", "b": "1", "c": "1"},
 	}
-	begin(t, c, committed, "a=1", "b=1").end(kgo.TryCommit)
+	begin(t, c, committed, time.Minute, "a=1", "b=1").end(kgo.TryCommit)
 	// The row of the transaction that ends last is superseded by the one that ends
 	// before it.
-	last := begin(t, c, committed, "c=1")
-	begin(t, c, committed, "c=2").end(kgo.TryCommit)
+	last := begin(t, c, committed, time.Minute, "c=1")
+	begin(t, c, committed, time.Minute, "c=2").end(kgo.TryCommit)
 	last.end(kgo.TryCommit)
-	begin(t, c, aborted, "a=1", "b=1", "c=1").end(kgo.TryCommit)
-	begin(t, c, aborted, "c=2", "d=2").end(kgo.TryAbort)
+	begin(t, c, aborted, time.Minute, "a=1", "b=1", "c=1").end(kgo.TryCommit)
+	begin(t, c, aborted, time.Minute, "c=2", "d=2").end(kgo.TryAbort)
 
 	check := func(left string) {
 		t.Helper()
@@ -89,10 +89,11 @@ type openTransaction struct {
 	client *kgo.Client
 }
 
-// begin writes rows, each as key=value, in a transaction of a producer of its own.
-func begin(t testing.TB, c kafka.Config, topic string, rows ...string) openTransaction {
+// begin writes rows, each as key=value, in a transaction of a producer of its own,
+// which the broker ends after timeout.
+func begin(t testing.TB, c kafka.Config, topic string, timeout time.Duration, rows ...string) openTransaction {
 	t.Helper()
-	client, err := c.NewClient(kgo.TransactionalID(fmt.Sprint(topic, time.Now().UnixNano())))
+	client, err := c.NewClient(kgo.TransactionalID(fmt.Sprint(topic, time.Now().UnixNano())), kgo.TransactionTimeout(timeout))
 	if err != nil {
 		t.Fatal(err)
 	}
