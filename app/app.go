@@ -141,6 +141,14 @@ func (r *run) start(readers []member) error {
 	}
 	r.group.Go(func() error { return r.sources.Run(r.ctx) })
 	r.supervise(member{"purge", func(ctx context.Context) error { return purge(ctx, r.stages) }})
+	var own []string
+	for _, t := range ownTopics(r.o) {
+		own = append(own, t.Name)
+	}
+	r.supervise(member{hangingPart, hanging{
+		list:  func(ctx context.Context) ([]kafka.Held, error) { return kafka.HeldBack(ctx, r.o.Kafka, own) },
+		limit: hangingAfter(r.o.SessionTimeout), log: r.o.Logger, status: r.status,
+	}.Run})
 	return nil
 }
 

@@ -30,6 +30,7 @@ type deployment struct {
 	t      testing.TB
 	name   string
 	prefix string
+	broker *servers.Kafka
 	topics []generate.Topic
 	client *kgo.Client
 	admin  *kadm.Client
@@ -44,11 +45,17 @@ var sources = map[string]*string{"retention.ms": kadm.StringPtr("-1")}
 // configuration shortens what would only take time; env is added to it.
 func newDeployment(t testing.TB, partitions []int32, env ...string) *deployment {
 	t.Helper()
-	d := &deployment{t: t, name: fmt.Sprintf("%s-%d", strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), time.Now().UnixMilli()%1e6)}
+	return newDeploymentOn(t, broker, partitions, env...)
+}
+
+// newDeploymentOn makes one on another broker than the common one.
+func newDeploymentOn(t testing.TB, on *servers.Kafka, partitions []int32, env ...string) *deployment {
+	t.Helper()
+	d := &deployment{t: t, broker: on, name: fmt.Sprintf("%s-%d", strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), time.Now().UnixMilli()%1e6)}
 	d.name = strings.ReplaceAll(d.name, "/", "-")
 	d.prefix = d.name + "-analytics-"
 	var err error
-	if d.client, err = kgo.NewClient(kgo.SeedBrokers(broker.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	if d.client, err = kgo.NewClient(kgo.SeedBrokers(on.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(50_000)); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +73,7 @@ func newDeployment(t testing.TB, partitions []int32, env ...string) *deployment 
 		names = append(names, topic.Name)
 	}
 	d.env = append(withoutConfiguration(os.Environ()),
-		"ANALYTICS_KAFKA_BROKERS="+broker.Address,
+		"ANALYTICS_KAFKA_BROKERS="+on.Address,
 		"ANALYTICS_KAFKA_PREFIX="+d.prefix,
 		"ANALYTICS_KAFKA_REPLICATION=1",
 		"ANALYTICS_KAFKA_SESSION_TIMEOUT=6s", // the least that a broker accepts by default

@@ -12,4 +12,5 @@
 //	E2E_RACE=1     build the program with the race detector
 //	E2E_SEED=N     repeat the random moments of a run
 //	E2E_KEEP=1     keep the logs of a run that succeeded
+//	E2E_MOUNT=0    limit the size of files where a small file system would be filled
 package e2e

@@ -7,11 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"ragstreams/generate"
+	"ragstreams/kafka"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // TestWrongPartitionsRefused: an own topic with another partition count than the
@@ -99,4 +103,28 @@ func (i *instance) waits(when string) {
 		}
 		return err
 	})
+}
+
+// TestHangingTransaction: a transaction in an own topic that nobody ends is told
+// of, with its place, for as long as it is open.
+func TestHangingTransaction(t *testing.T) {
+	d := newDeployment(t, []int32{2})
+	a := d.instance("a").start()
+	a.ready(30 * time.Second)
+	// The longest that a broker lets one be open.
+	open := begin(t, kafka.Config{Brokers: []string{d.broker.Address}}, d.prefix+"late", 15*time.Minute, "key=value")
+	at := regexp.MustCompile(regexp.QuoteMeta(d.prefix) + `late/\d cannot be read past offset 0`)
+	eventually(t, time.Minute, "it tells of the transaction", func(ctx context.Context) error {
+		status, body, err := a.get(ctx, "/readyz")
+		if err == nil && (status != http.StatusServiceUnavailable || !at.MatchString(body)) {
+			err = fmt.Errorf("/readyz is %d %s, want 503 and where", status, body)
+		}
+		if err == nil && !strings.Contains(a.Log(), "a transaction hangs") {
+			err = errors.New("the log says nothing")
+		}
+		return err
+	})
+	open.end(kgo.TryAbort)
+	a.ready(20 * time.Second)
+	a.stop()
 }

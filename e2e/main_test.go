@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -58,6 +59,28 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	return m.Run(), nil
+}
+
+// ownBroker starts a broker with settings of its own, for a test that does to it
+// what the others would not survive.
+func ownBroker(t testing.TB, name, settings string) *servers.Kafka {
+	t.Helper()
+	extra := filepath.Join(t.TempDir(), "broker.properties")
+	if err := os.WriteFile(extra, []byte(settings), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	k, err := site.Kafka(t.Context(), name, "KAFKA_EXTRA="+extra)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := k.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return k
 }
 
 // eventually asks check again and again until it returns nil. When limit has

@@ -1,8 +1,11 @@
 package kafka
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -15,6 +18,11 @@ type EmbeddedOptions struct {
 	Port int    // 0: a free one
 	// Settings are broker settings as in server.properties.
 	Settings map[string]string
+	// OnDiskError, when set, is called whenever the broker cannot write to Dir, or
+	// read what it has written. It must return at once. The broker goes on, but
+	// from then on it may lose what it has confirmed and show what was aborted:
+	// close it and begin anew.
+	OnDiskError func(err error)
 }
 
 // Embedded is a Kafka broker inside this process, for the demo and for tests.
@@ -47,6 +55,9 @@ func StartEmbedded(o EmbeddedOptions) (*Embedded, error) {
 	if o.Dir != "" {
 		opts = append(opts, kfake.DataDir(o.Dir))
 	}
+	if o.OnDiskError != nil {
+		opts = append(opts, kfake.WithLogger(diskErrors{o.OnDiskError}))
+	}
 	if len(o.Settings) > 0 {
 		opts = append(opts, kfake.BrokerConfigs(o.Settings))
 	}
@@ -62,3 +73,23 @@ func (e *Embedded) Brokers() []string { return e.cluster.ListenAddrs() }
 
 // Close stops the broker and writes what it keeps to disk.
 func (e *Embedded) Close() { e.cluster.Close() }
+
+// diskErrors finds the errors of file operations in the log of the broker, the
+// only place that tells of all of them: some produce requests are answered with
+// UNKNOWN_SERVER_ERROR, a marker that could not be written is not told to anybody.
+type diskErrors struct{ found func(err error) }
+
+// Logf implements kfake.Logger.
+func (d diskErrors) Logf(_ kfake.LogLevel, _ string, args ...any) {
+	for _, arg := range args {
+		err, ok := arg.(error)
+		if !ok {
+			continue
+		}
+		var path *fs.PathError
+		var link *os.LinkError
+		if errors.As(err, &path) || errors.As(err, &link) {
+			d.found(err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -223,4 +224,27 @@ func TestReadStopsAtTheEndOfTheRange(t *testing.T) {
 	if err := Read(t.Context(), c, topic, 0, 0, end, func(Message) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("error of visit = %v", err)
 	}
+}
+
+func TestHeldBack(t *testing.T) {
+	c := broker(t)
+	topic := tableTopic(t, c)
+	held := func(want ...Held) {
+		t.Helper()
+		got, err := HeldBack(t.Context(), c, []string{topic})
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("held back: %v, %v, want %v", got, err, want)
+		}
+	}
+	held()
+	transaction(t, c, topic, 10*time.Second, commitTxn(), "a")
+	held()
+	open := transaction(t, c, topic, time.Minute, nil, "b", "c")
+	defer open.Close()
+	transaction(t, c, topic, 10*time.Second, commitTxn(), "d")
+	held(Held{topic, 0, 2}) // after the row and its marker
+	if err := open.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	held()
 }

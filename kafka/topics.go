@@ -1,9 +1,11 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -336,4 +338,47 @@ func EndOffsets(ctx context.Context, c Config, topic string) (map[int32]int64, e
 	ends := map[int32]int64{}
 	listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
 	return ends, nil
+}
+
+// Held is a partition that committed readers cannot read to its end, because a
+// transaction is open.
+type Held struct {
+	Topic     string
+	Partition int32
+	Offset    int64 // where the oldest open transaction begins
+}
+
+// HeldBack returns the partitions of topics in which a transaction is open, in
+// order.
+func HeldBack(ctx context.Context, c Config, topics []string) ([]Held, error) {
+	client, err := c.NewClient()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	adm := kadm.NewClient(client)
+	ends, err := adm.ListEndOffsets(ctx, topics...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("end offsets: %w", err)
+	}
+	stable, err := adm.ListCommittedOffsets(ctx, topics...)
+	if err == nil {
+		err = stable.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("last stable offsets: %w", err)
+	}
+	var held []Held
+	stable.Each(func(o kadm.ListedOffset) {
+		if end, ok := ends.Lookup(o.Topic, o.Partition); ok && o.Offset < end.Offset {
+			held = append(held, Held{o.Topic, o.Partition, o.Offset})
+		}
+	})
+	slices.SortFunc(held, func(a, b Held) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return held, nil
 }

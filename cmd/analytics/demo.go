@@ -47,19 +47,38 @@ func runDemo(ctx context.Context, env environment, args []string) error {
 	return demo(ctx, env, o)
 }
 
-// demo runs broker, traffic and program in one process.
+// demo runs broker, traffic and program in one process. When the broker cannot
+// write to its folder any more, nothing that it says can be believed: the demo
+// ends.
 func demo(ctx context.Context, env environment, o demoOptions) error {
 	if err := emptyDir(o.dir); err != nil {
 		return err
 	}
-	broker, err := kafka.StartEmbedded(kafka.EmbeddedOptions{Dir: filepath.Join(o.dir, "broker"), Port: o.kafkaPort, Settings: demoBroker})
+	disk, lost := context.WithCancelCause(context.Background())
+	defer lost(nil)
+	broker, err := kafka.StartEmbedded(kafka.EmbeddedOptions{
+		Dir: filepath.Join(o.dir, "broker"), Port: o.kafkaPort, Settings: demoBroker, OnDiskError: lost,
+	})
 	if err != nil {
 		return err
 	}
 	defer broker.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(disk, cancel)()
+	err = play(ctx, disk, env, o, broker.Brokers())
+	if disk.Err() != nil {
+		return fmt.Errorf("data folder %s: %w: make room there or choose a folder on another disk with --dir; "+
+			"the demo begins anew when it is started again", o.dir, context.Cause(disk))
+	}
+	return err
+}
 
+// play runs traffic and program on a broker until ctx ends. When disk has ended
+// it waits for nothing.
+func play(ctx, disk context.Context, env environment, o demoOptions, brokers []string) error {
 	opts := app.DefaultOptions()
-	opts.Kafka.Brokers = broker.Brokers()
+	opts.Kafka.Brokers = brokers
 	opts.Instance, opts.Version, opts.HTTPListen = "demo", version(), o.listen
 	opts.Replication, opts.Sessions = 1, 1
 	opts.HourRetention = demoHistory
@@ -86,7 +105,7 @@ func demo(ctx context.Context, env environment, o demoOptions) error {
 		return errors.Join(errors.New("the program ended before it served"), err)
 	}
 	fmt.Fprintf(env.stdout, "console  %s\nmetrics  %s/metrics\ntables   %s/api/tables/latency?window=5m\nkafka    %s\ntraffic  %g records a second on %s and %s, seed %d\n\n",
-		url, url, url, broker.Brokers()[0], o.rate, topics[0].Name, topics[1].Name, o.seed)
+		url, url, url, brokers[0], o.rate, topics[0].Name, topics[1].Name, o.seed)
 
 	out, err := newTraffic(opts.Kafka)
 	if err != nil {
@@ -122,16 +141,23 @@ func demo(ctx context.Context, env environment, o demoOptions) error {
 			running = false
 		case <-tick.C:
 			liveLine(trafficCtx, env.stdout, client)
+		case <-disk.Done():
+			return context.Cause(disk)
 		}
 	}
-	if err := out.flush(context.WithoutCancel(ctx)); err != nil {
+	if err := out.flush(disk); err != nil {
 		return err
 	}
 	if o.during > 0 && ctx.Err() == nil {
 		err = demoSummary(ctx, env.stdout, client, g.Truth())
 	}
 	stopApp()
-	return errors.Join(err, <-ended)
+	select {
+	case end := <-ended:
+		return errors.Join(err, end)
+	case <-disk.Done():
+		return context.Cause(disk)
+	}
 }
 
 // demoBroker bounds what the embedded broker keeps: it compacts changelogs and

@@ -35,6 +35,7 @@ var commands = []command{
 }
 
 func main() {
+	ignoreFileSizeLimit()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	env := environment{os.Stdout, os.Stderr, os.Environ()}

@@ -2,7 +2,7 @@
 #
 # guard.sh DIR   waits until its standard input is closed, then ends every server
 #                and program that runs in a folder of DIR, and removes the data of
-#                the servers; logs stay
+#                the servers; logs stay. File systems that are mounted there go, too
 #
 # Who starts servers holds the other end of the pipe. However that process ends, even
 # by kill -9, nothing of it goes on.
@@ -20,6 +20,9 @@ for dir in "$1"/*/; do
         kill -KILL "$(<"$dir/pid")"
     fi
 done
+while read -r _ mounted _; do
+    [[ $mounted != "$1"/* ]] || umount --lazy "$mounted"
+done </proc/mounts
 for dir in "$1"/*/; do
     if [[ -f $dir/prometheus.yml ]]; then
         "$here/prometheus.sh" stop "$dir" && rm -rf "$dir/data"

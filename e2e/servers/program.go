@@ -78,6 +78,9 @@ func (p *Program) Running() bool {
 	}
 }
 
+// PID returns the process id of the last Start.
+func (p *Program) PID() int { return p.cmd.Process.Pid }
+
 // Signal sends a signal.
 func (p *Program) Signal(sig os.Signal) error {
 	if err := p.cmd.Process.Signal(sig); err != nil {
@@ -140,7 +143,7 @@ func (p *Program) Tail(lines int) string {
 }
 
 // Usage returns what the running process has used so far.
-func (p *Program) Usage() (Usage, error) { return UsageOf(p.cmd.Process.Pid) }
+func (p *Program) Usage() (Usage, error) { return UsageOf(p.PID()) }
 
 // Usage is what a process has used.
 type Usage struct {

@@ -165,6 +165,19 @@ func (k *Kafka) Kill() error {
 	return nil
 }
 
+// Running reports whether the broker's process is there.
+func (k *Kafka) Running() (bool, error) {
+	pid, err := k.PID()
+	if err != nil {
+		return false, err
+	}
+	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // empty when only its exit status is left
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, fmt.Errorf("look for broker %d: %w", pid, err)
+	}
+	return len(command) > 0, nil
+}
+
 // PID returns the broker's process id.
 func (k *Kafka) PID() (int, error) { return readPID(filepath.Join(k.Dir, "0", "pid")) }
 

@@ -1,0 +1,80 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"ragstreams/kafka"
+)
+
+// hanging looks for transactions in own topics that are open for longer than any
+// of ours may be. The broker has lost track of them and will not end them, and no
+// stage reads past them: without a word everything would stand still.
+type hanging struct {
+	list  func(ctx context.Context) ([]kafka.Held, error)
+	limit time.Duration // how long one may be open
+	log   *slog.Logger
+	// status gets the part while there are any.
+	status *status
+}
+
+const (
+	hangingPart     = "transactions"
+	hangingInterval = 5 * time.Second
+)
+
+// hangingAfter is when a transaction is taken to hang: a broker ends what has
+// lasted for the session timeout, but looks for it every ten seconds only.
+func hangingAfter(sessionTimeout time.Duration) time.Duration {
+	return sessionTimeout + 15*time.Second
+}
+
+// Run looks again and again until ctx ends.
+func (h hanging) Run(ctx context.Context) error {
+	h.status.clear(hangingPart)
+	since := map[kafka.Held]time.Time{}
+	said := map[kafka.Held]bool{}
+	tick := time.NewTicker(hangingInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		held, err := h.list(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				h.log.Warn("transactions that hang are not looked for", "error", err)
+			}
+			continue
+		}
+		now := map[kafka.Held]time.Time{}
+		var lines []string
+		for _, at := range held {
+			began, known := since[at]
+			if !known {
+				began = time.Now()
+			}
+			now[at] = began
+			if time.Since(began) <= h.limit {
+				continue
+			}
+			lines = append(lines, fmt.Sprintf("%s/%d cannot be read past offset %d, where a transaction hangs", at.Topic, at.Partition, at.Offset))
+			if !said[at] {
+				said[at] = true
+				h.log.Error("a transaction hangs: nothing after it is read", "topic", at.Topic, "partition", at.Partition, "offset", at.Offset,
+					"open", time.Since(began).Round(time.Second), "hint", "the broker does not end it; see Hanging transactions in docs/operations.md")
+			}
+		}
+		since = now
+		if len(lines) > 0 {
+			h.status.set(hangingPart, strings.Join(lines, "; "))
+		} else {
+			h.status.clear(hangingPart)
+		}
+	}
+}
