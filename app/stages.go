@@ -54,8 +54,8 @@ func (s *stages) runSession(ctx context.Context, group, topic, table string, num
 ) error {
 	cfg := kafka.SessionConfig{
 		Config: s.o.Kafka, Group: group, Topic: topic, Table: table,
-		Instance: fmt.Sprintf("%s-%d", s.o.Instance, number),
-		Start:    s.o.Start, CommitInterval: s.o.CommitInterval, SessionTimeout: s.o.SessionTimeout, Tick: s.o.Tick,
+		Instance:       fmt.Sprintf("%s-%d", s.o.Instance, number),
+		CommitInterval: s.o.CommitInterval, SessionTimeout: s.o.SessionTimeout, Tick: s.o.Tick,
 		LeaveOnStop: s.o.LeaveOnStop, Batches: batches,
 		OnCommit: func(took time.Duration, committed bool) { s.observe(group, took, committed) },
 	}
@@ -95,6 +95,9 @@ func (s *stages) ingest(topic string, partitions int32) []member {
 	var members []member
 	for i := range min(s.o.Sessions, int(partitions)) {
 		members = append(members, member{fmt.Sprintf("%s-%d", group, i), func(ctx context.Context) error {
+			if err := kafka.BeginGroup(ctx, s.o.Kafka, group, topic, s.o.Start); err != nil {
+				return err
+			}
 			return s.runSession(ctx, group, topic, "", i, true, func(out processors.Output) stage {
 				g := processors.NewIngest(processors.IngestConfig{
 					Names: n, Topic: topic, EventPartitions: s.o.Partitions, RecordPartitions: s.o.Partitions,

@@ -10,20 +10,16 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Start says where a group without committed offsets begins.
-type Start struct {
-	Latest bool
-	Time   time.Time // when not zero: at the first record of this time or later
-}
-
 // position is how far a partition is read and what is committed with it.
 type position struct {
-	offset   int64
-	metadata string
+	offset    int64
+	metadata  string
+	committed bool // by this group, as far as we know
 }
 
 // assignments is what the group gave to a session. The client's callbacks
@@ -135,54 +131,47 @@ func (o joinObserver) JoinGroupMetadata(topics []string, held map[string][]int32
 	return o.GroupBalancer.JoinGroupMetadata(topics, held, generation)
 }
 
-// onFetched keeps the metadata of the committed offsets.
+// onFetched keeps the metadata of the committed offsets. A partition whose offset
+// is refused would be dropped by the client without a word to us; the error makes
+// it join again, and say so.
 func (a *assignments) onFetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	keep := func(partition int32, offset int64, metadata *string) {
-		at := position{offset: offset}
+	var failed error
+	keep := func(partition int32, offset int64, metadata *string, code int16) {
+		at := position{offset: offset, committed: offset >= 0}
 		if offset >= 0 && metadata != nil {
 			at.metadata = *metadata
 		}
 		a.position[partition] = at
+		if err := kerr.ErrorForCode(code); err != nil {
+			failed = fmt.Errorf("committed offset of partition %d: %w", partition, err)
+		}
 	}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			keep(p.Partition, p.Offset, p.Metadata)
+			keep(p.Partition, p.Offset, p.Metadata, p.ErrorCode)
 		}
 	}
 	for _, g := range resp.Groups {
 		for _, t := range g.Topics {
 			for _, p := range t.Partitions {
-				keep(p.Partition, p.Offset, p.Metadata)
+				keep(p.Partition, p.Offset, p.Metadata, p.ErrorCode)
 			}
 		}
 	}
-	return nil
+	return failed
 }
 
-// adjustOffsets gives partitions without a committed offset an exact one, and
-// says so when records were deleted before this group read them.
+// adjustOffsets lets partitions without a committed offset begin at their first
+// record (see BeginGroup for other wishes), and says so when records were deleted
+// before this group read them.
 func (s *Session) adjustOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	a := &s.assigned
-	adm := kadm.NewClient(a.client.Load())
-	starts, err := adm.ListStartOffsets(ctx, s.cfg.Topic)
+	starts, err := kadm.NewClient(a.client.Load()).ListStartOffsets(ctx, s.cfg.Topic)
 	if err != nil {
 		return nil, fmt.Errorf("start offsets of %s: %w", s.cfg.Topic, err)
 	}
-	var begin kadm.ListedOffsets
-	switch {
-	case !s.cfg.Start.Time.IsZero():
-		begin, err = adm.ListOffsetsAfterMilli(ctx, s.cfg.Start.Time.UnixMilli(), s.cfg.Topic)
-	case s.cfg.Start.Latest:
-		begin, err = adm.ListEndOffsets(ctx, s.cfg.Topic)
-	default:
-		begin = starts
-	}
-	if err != nil {
-		return nil, fmt.Errorf("offsets of %s to begin at: %w", s.cfg.Topic, err)
-	}
-
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for partition := range offsets[s.cfg.Topic] {
@@ -193,15 +182,11 @@ func (s *Session) adjustOffsets(ctx context.Context, offsets map[string]map[int3
 		}
 		switch {
 		case at.offset < 0:
-			o, ok := begin.Lookup(s.cfg.Topic, partition)
-			if !ok || o.Err != nil {
-				return nil, fmt.Errorf("offset of %s/%d to begin at: %w", s.cfg.Topic, partition, o.Err)
-			}
-			at.offset = o.Offset
+			at.offset = first.Offset
 		case at.offset < first.Offset:
 			s.cfg.log().Error("records were deleted before they were read: retention is shorter than the backlog",
 				"topic", s.cfg.Topic, "partition", partition, "from", at.offset, "to", first.Offset-1)
-			at.offset = first.Offset
+			at.offset, at.committed = first.Offset, false
 		}
 		a.position[partition] = at
 		a.owned[partition] = true
@@ -226,10 +211,10 @@ func (s *Session) checkPositions(ctx context.Context) error {
 	for p := range a.owned {
 		o, ok := offsets.Lookup(s.cfg.Topic, p)
 		switch {
-		case !ok || o.At < 0: // nothing was committed yet
-		case o.Err != nil:
-			return fmt.Errorf("offset of %s/%d after an aborted transaction: %w", s.cfg.Topic, p, o.Err)
-		case a.position[p] != position{o.At, o.Metadata}:
+		case ok && o.Err != nil: // such as UNSTABLE_OFFSET_COMMIT: still to be decided
+			return fmt.Errorf("offset of %s/%d after an aborted transaction: %w: %w", s.cfg.Topic, p, o.Err, errStartOver)
+		case !a.position[p].committed && (!ok || o.At < 0):
+		case a.position[p] != position{o.At, o.Metadata, true}:
 			return fmt.Errorf("%s/%d: %w: offset %d is committed, %d was", s.cfg.Topic, p, errOutcome, o.At, a.position[p].offset)
 		}
 	}
@@ -281,6 +266,7 @@ func (a *assignments) advance(at map[int32]position) {
 	defer a.mu.Unlock()
 	for p, pos := range at {
 		if a.owned[p] {
+			pos.committed = true
 			a.position[p] = pos
 		}
 	}

@@ -148,7 +148,7 @@ func messageOf(r *kgo.Record) *sarama.ConsumerMessage {
 
 // ConsumePartition implements sarama.Consumer. offset is absolute.
 func (r *Consumer) ConsumePartition(topic string, partition int32, offset int64) (sarama.PartitionConsumer, error) {
-	end, err := endOffset(r.ctx, r.client, topic, partition, false)
+	end, err := endOffset(r.ctx, r.client, topic, partition)
 	if err != nil {
 		return nil, err
 	}
@@ -179,24 +179,28 @@ func (r *Consumer) ConsumePartition(topic string, partition int32, offset int64)
 	return p, nil
 }
 
-// endOffset returns the high watermark, or with committed the last stable
-// offset.
-func endOffset(ctx context.Context, cl *kgo.Client, topic string, partition int32, committed bool) (int64, error) {
-	adm := kadm.NewClient(cl)
-	list := adm.ListEndOffsets
-	if committed {
-		list = adm.ListCommittedOffsets
-	}
+// endOffset returns the high watermark.
+func endOffset(ctx context.Context, cl *kgo.Client, topic string, partition int32) (int64, error) {
+	return listOffset(ctx, kadm.NewClient(cl).ListEndOffsets, "end", topic, partition)
+}
+
+// startOffset returns the offset of the first record that was not deleted.
+func startOffset(ctx context.Context, cl *kgo.Client, topic string, partition int32) (int64, error) {
+	return listOffset(ctx, kadm.NewClient(cl).ListStartOffsets, "start", topic, partition)
+}
+
+func listOffset(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), which, topic string, partition int32) (int64, error) {
 	offsets, err := list(ctx, topic)
-	if err != nil {
-		return 0, fmt.Errorf("end offset of %s/%d: %w", topic, partition, err)
-	}
 	o, ok := offsets.Lookup(topic, partition)
-	if !ok {
-		return 0, fmt.Errorf("end offset of %s/%d: %w", topic, partition, kerr.UnknownTopicOrPartition)
+	switch {
+	case err != nil:
+	case !ok:
+		err = kerr.UnknownTopicOrPartition
+	default:
+		err = o.Err
 	}
-	if o.Err != nil {
-		return 0, fmt.Errorf("end offset of %s/%d: %w", topic, partition, o.Err)
+	if err != nil {
+		return 0, fmt.Errorf("%s offset of %s/%d: %w", which, topic, partition, err)
 	}
 	return o.Offset, nil
 }

@@ -49,7 +49,7 @@ type generation struct {
 	lastTick  time.Time // of the last commit, tried or done
 	lastEnds  time.Time
 	quiet     map[int32]bool // no record since the last tick
-	atEnd     map[int32]bool
+	atEnd     map[int32]bool // read to its end, when last looked
 }
 
 // runGeneration waits until the assignment is known and works on it until it
@@ -229,7 +229,8 @@ func (g *generation) cycle(ctx context.Context) error {
 	if err := g.wait(ctx, time.Until(g.lastCycle.Add(g.gap()))); err != nil {
 		return err
 	}
-	pollCtx, cancel := g.s.assigned.poller(ctx, max(time.Until(g.lastTick.Add(g.s.cfg.Tick)), 0))
+	// A poll whose time is over returns nothing, though there be records.
+	pollCtx, cancel := g.s.assigned.poller(ctx, max(time.Until(g.lastTick.Add(g.s.cfg.Tick)), minPoll))
 	fetches := g.gts.PollRecords(pollCtx, g.maxRecords())
 	cancel()
 	defer g.gts.AllowRebalance()
@@ -312,10 +313,10 @@ func (g *generation) hand(fetches kgo.Fetches) (handed bool, err error) {
 			return
 		}
 		handed = true
-		g.quiet[f.Partition], g.atEnd[f.Partition] = false, false
 		at := g.at[f.Partition]
 		at.offset = f.Records[len(f.Records)-1].Offset + 1
 		g.at[f.Partition] = at
+		g.quiet[f.Partition], g.atEnd[f.Partition] = false, at.offset >= f.LastStableOffset
 		err = g.begin()
 		for _, m := range g.messages(f.Partition, f.Records) {
 			if err != nil {
@@ -386,18 +387,19 @@ func (g *generation) batch(partition int32, records []*kgo.Record) []*sarama.Con
 }
 
 // findEnds learns which of the partitions without new records are read to their
-// end now. One whose end cannot be told is not: it may have records that cannot be
-// fetched.
+// end now; of the others a fetch has told. One whose end cannot be told is not: it
+// may have records that cannot be fetched.
 func (g *generation) findEnds() {
 	topic, cl := g.s.cfg.Topic, g.gts.Client()
 	ctx, cancel := context.WithTimeout(g.ctx, g.s.cfg.SessionTimeout)
 	defer cancel()
 	var quiet []int32
 	for _, p := range g.parts {
-		if g.quiet[p] && !g.tasks[p].Paused() {
-			quiet = append(quiet, p)
-		} else {
+		switch {
+		case g.tasks[p].Paused():
 			g.atEnd[p] = false
+		case g.quiet[p]:
+			quiet = append(quiet, p)
 		}
 		g.quiet[p] = true
 	}
@@ -462,6 +464,11 @@ func (g *generation) commit() error {
 			return err
 		}
 	}
+	// When a heartbeat was refused meanwhile, nobody takes the one that End waits
+	// for, and the client waits for us before it tells that the membership is lost.
+	// A revocation that comes now makes End abort.
+	slow := time.AfterFunc(2*g.s.heartbeat(), g.gts.AllowRebalance)
+	defer slow.Stop()
 	heard, tried := g.s.lastHeard(), false
 	commitOffsets := kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
 		tried = true

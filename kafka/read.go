@@ -192,12 +192,16 @@ func (f Follower) ends(ctx context.Context, client *kgo.Client) (map[topicPartit
 			return nil, err
 		}
 		for _, p := range partitions {
-			end, err := endOffset(ctx, client, topic, p, false)
+			first, err := startOffset(ctx, client, topic, p)
 			if err != nil {
 				return nil, err
 			}
-			if end > 0 {
-				missing[topicPartition{topic, p}] = span{0, end}
+			end, err := endOffset(ctx, client, topic, p)
+			if err != nil {
+				return nil, err
+			}
+			if first < end {
+				missing[topicPartition{topic, p}] = span{first, end}
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -154,7 +155,7 @@ func TestOwnershipEndsBeforeTheGroupGivesItAway(t *testing.T) {
 func TestUnfetchablePartitionIsNotAtItsEnd(t *testing.T) {
 	e, c := embedded(t)
 	in, group, table := setUpCounter(t, c, 1)
-	ends := make(chan bool, 1000)
+	ends := make(chan bool)
 	background(t, func(ctx context.Context) error {
 		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
 			cfg.Tick = 20 * time.Millisecond
@@ -165,23 +166,9 @@ func TestUnfetchablePartitionIsNotAtItsEnd(t *testing.T) {
 			}
 		})
 	})
-	await := func(want bool) {
-		t.Helper()
-		limit := time.After(20 * time.Second)
-		for {
-			select {
-			case got := <-ends:
-				if got == want {
-					return
-				}
-			case <-limit:
-				t.Fatalf("at its end: never %v", want)
-			}
-		}
-	}
 	truth := produce(t, c, in, 100, 5)
 	eventually(t, c, table, truth)
-	await(true)
+	awaitEnd(t, ends, true)
 	var fetchable atomic.Bool
 	e.instead(kmsg.Fetch, 1<<40, func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if fetchable.Load() {
@@ -192,10 +179,10 @@ func TestUnfetchablePartitionIsNotAtItsEnd(t *testing.T) {
 	for k, n := range produce(t, c, in, 100, 5) {
 		truth[k] += n
 	}
-	await(false)
+	awaitEnd(t, ends, false)
 	fetchable.Store(true)
 	eventually(t, c, table, truth)
-	await(true)
+	awaitEnd(t, ends, true)
 }
 
 // endTask tells what every Flush is told.
@@ -229,4 +216,84 @@ func TestLeaveOnStop(t *testing.T) {
 		truth[k] += n
 	}
 	eventually(t, c, table, truth) // waits for less than five minutes
+}
+
+// Retention deletes a backlog that could not be fetched: the partition is read to
+// its end, though the position is before its first record.
+func TestDeletedBacklogIsTheEnd(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	ends := make(chan bool)
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
+			cfg.Tick = 20 * time.Millisecond
+			build := cfg.NewTask
+			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+				task, err := build(ctx, a)
+				return endTask{task, ends}, err
+			}
+		})
+	})
+	eventually(t, c, table, produce(t, c, in, 100, 5))
+	awaitEnd(t, ends, true)
+	var fetchable atomic.Bool
+	e.instead(kmsg.Fetch, 1<<40, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if fetchable.Load() {
+			return nil, nil, false
+		}
+		return lostAnswer(req)
+	})
+	produce(t, c, in, 100, 5)
+	awaitEnd(t, ends, false)
+	if err := Purge(t.Context(), c, in, map[int32]int64{0: 200}); err != nil {
+		t.Fatal(err)
+	}
+	fetchable.Store(true)
+	awaitEnd(t, ends, true)
+}
+
+// A partition that brings a record all the time is read to its end, too.
+func TestBusyPartitionIsAtItsEnd(t *testing.T) {
+	_, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	ends := make(chan bool)
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
+			cfg.Tick = 200 * time.Millisecond
+			build := cfg.NewTask
+			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+				task, err := build(ctx, a)
+				return endTask{task, ends}, err
+			}
+		})
+	})
+	cl, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	defer background(t, func(ctx context.Context) error {
+		for {
+			if err := cl.ProduceSync(ctx, &kgo.Record{Topic: in, Key: []byte("k")}).FirstErr(); err != nil {
+				return err
+			}
+		}
+	})()
+	awaitEnd(t, ends, true)
+}
+
+// awaitEnd waits for a Flush that is told want.
+func awaitEnd(t testing.TB, ends chan bool, want bool) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		select {
+		case got := <-ends:
+			if got == want {
+				return
+			}
+		case <-limit:
+			t.Fatalf("at its end: never %v", want)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -161,22 +162,17 @@ func TestRefusedTransactions(t *testing.T) {
 	}
 }
 
-// The broker commits and its answer says that it does not know: what was counted
-// must not be counted again.
-func TestCommittedThoughTheAnswerSaysOtherwise(t *testing.T) {
-	e, c := embedded(t)
-	in, group, table := setUpCounter(t, c, 1)
-	supervised(t, c, in, group, table)
-	truth := produce(t, c, in, 500, 20)
-	eventually(t, c, table, truth)
+// commitAndLie lets the broker do the next commit and answers that it is not known
+// whether it did. It returns how often it has, and what became of the commit.
+func (e *Embedded) commitAndLie(t testing.TB, c Config) (lied *atomic.Int64, forwarded chan error) {
 	other, err := c.NewClient()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(other.Close)
 	var forwarding atomic.Bool
-	forwarded := make(chan error, 1)
-	lied := e.instead(kmsg.EndTxn, 1, func(req kmsg.Request) (kmsg.Response, error, bool) {
+	forwarded = make(chan error, 1)
+	return e.instead(kmsg.EndTxn, 1, func(req kmsg.Request) (kmsg.Response, error, bool) {
 		end := req.(*kmsg.EndTxnRequest)
 		if !end.Commit || !forwarding.CompareAndSwap(false, true) {
 			return nil, nil, false
@@ -192,16 +188,29 @@ func TestCommittedThoughTheAnswerSaysOtherwise(t *testing.T) {
 		resp := end.ResponseKind().(*kmsg.EndTxnResponse)
 		resp.ErrorCode = kerr.UnknownServerError.Code
 		return resp, nil, true
-	})
+	}), forwarded
+}
+
+// The broker commits and its answer says that it does not know: what was counted
+// must not be counted again.
+func TestCommittedThoughTheAnswerSaysOtherwise(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	supervised(t, c, in, group, table)
+	truth := produce(t, c, in, 500, 20)
+	eventually(t, c, table, truth)
+	lied, forwarded := e.commitAndLie(t, c)
 	for k, n := range produce(t, c, in, 500, 20) {
 		truth[k] += n
 	}
 	if err := <-forwarded; err != nil {
 		t.Fatal("forward the commit:", err)
 	}
-	eventually(t, c, table, truth)
-	for k, n := range produce(t, c, in, 500, 20) {
-		truth[k] += n
+	for range 3 { // what is read again is counted within a few commits
+		eventually(t, c, table, truth)
+		for k, n := range produce(t, c, in, 100, 20) {
+			truth[k] += n
+		}
 	}
 	eventually(t, c, table, truth)
 	if lied.Load() != 1 {
@@ -340,4 +349,138 @@ type flushTask struct {
 func (f flushTask) Flush(atEnd bool) (string, error) {
 	f.before()
 	return f.Task.Flush(atEnd)
+}
+
+// While the outcome of a commit is still to be decided, the broker does not tell
+// the offset: that is not the same as that there is none.
+func TestOutcomeThatIsStillToBeDecided(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	supervised(t, c, in, group, table)
+	truth := produce(t, c, in, 500, 20)
+	eventually(t, c, table, truth)
+	cl, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	listed, err := kadm.NewClient(cl).ListTopics(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lied, forwarded := e.commitAndLie(t, c)
+	unstable := e.instead(kmsg.OffsetFetch, 1, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		fetch := req.(*kmsg.OffsetFetchRequest)
+		if lied.Load() == 0 || !fetch.RequireStable {
+			return nil, nil, false
+		}
+		t := kmsg.NewOffsetFetchRequestGroupTopic() // it was asked for all topics
+		t.Topic, t.TopicID, t.Partitions = in, listed[in].ID, []int32{0}
+		fetch.Groups[0].Topics = append(fetch.Groups[0].Topics[:0], t)
+		return offsetFetchAnswer(fetch, kerr.UnstableOffsetCommit, 0), nil, true
+	})
+	for k, n := range produce(t, c, in, 500, 20) {
+		truth[k] += n
+	}
+	if err := <-forwarded; err != nil {
+		t.Fatal("forward the commit:", err)
+	}
+	for range 3 { // what is read again is counted within a few commits
+		eventually(t, c, table, truth)
+		for k, n := range produce(t, c, in, 100, 20) {
+			truth[k] += n
+		}
+	}
+	eventually(t, c, table, truth)
+	if unstable.Load() != 1 {
+		t.Error("nobody asked for the committed offsets")
+	}
+}
+
+// A partition whose committed offset is refused is asked for again; the session
+// does not go on without it, nor stand still.
+func TestRefusedOffsetOfOnePartition(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 2)
+	refused := e.instead(kmsg.OffsetFetch, 1, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		fetch := req.(*kmsg.OffsetFetchRequest)
+		if !fetch.RequireStable || len(fetch.Groups) == 0 || len(fetch.Groups[0].Topics) == 0 {
+			return nil, nil, false
+		}
+		return offsetFetchAnswer(fetch, kerr.UnknownTopicOrPartition, 0), nil, true
+	})
+	truth := produce(t, c, in, 100, 5)
+	supervised(t, c, in, group, table)
+	eventually(t, c, table, truth)
+	if refused.Load() != 1 {
+		t.Error("no offset was refused")
+	}
+}
+
+// offsetFetchAnswer refuses one partition and has no offset for the others.
+func offsetFetchAnswer(req *kmsg.OffsetFetchRequest, code *kerr.Error, partition int32) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+	for _, rg := range req.Groups {
+		g := kmsg.NewOffsetFetchResponseGroup()
+		g.Group = rg.Group
+		for _, ft := range rg.Topics {
+			rt := kmsg.NewOffsetFetchResponseGroupTopic()
+			rt.Topic, rt.TopicID = ft.Topic, ft.TopicID
+			for _, p := range ft.Partitions {
+				rp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+				if rp.Partition, rp.Offset = p, -1; p == partition {
+					rp.ErrorCode = code.Code
+				}
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			g.Topics = append(g.Topics, rt)
+		}
+		resp.Groups = append(resp.Groups, g)
+	}
+	return resp
+}
+
+// A heartbeat is refused while a cycle is under way: nobody takes the one that the
+// end of the transaction waits for, and the client waits for the cycle before it
+// says that the membership is lost. The transaction is aborted all the same, and
+// the session needs no new client.
+func TestHeartbeatRefusedInsideACycle(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	var inside atomic.Bool
+	refused := make(chan struct{})
+	n := e.instead(kmsg.Heartbeat, 1, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if !inside.Load() {
+			return nil, nil, false
+		}
+		close(refused)
+		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+		resp.ErrorCode = kerr.UnknownMemberID.Code
+		return resp, nil, true
+	})
+	var trap atomic.Bool
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
+			build := cfg.NewTask
+			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+				task, err := build(ctx, a)
+				return flushTask{task, func() {
+					if trap.CompareAndSwap(true, false) {
+						inside.Store(true)
+						<-refused
+					}
+				}}, err
+			}
+		})
+	})
+	truth := produce(t, c, in, 100, 5)
+	eventually(t, c, table, truth)
+	trap.Store(true)
+	for k, n := range produce(t, c, in, 100, 5) {
+		truth[k] += n
+	}
+	eventually(t, c, table, truth)
+	if n.Load() != 1 {
+		t.Error("no heartbeat was refused")
+	}
 }

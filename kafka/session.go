@@ -67,7 +67,6 @@ type SessionConfig struct {
 	// headers apart.
 	Batches bool
 
-	Start          Start         // where a new group begins; default: earliest
 	CommitInterval time.Duration // longest time between two commits under load
 	// CommitTimeout bounds one commit and one transaction. Default 10 s.
 	SessionTimeout time.Duration
@@ -93,7 +92,9 @@ const (
 	defaultTick           = time.Second
 	// minCommitGap keeps a lightly loaded session from committing at every
 	// record: with several sessions in a process the broker pays for each.
-	minCommitGap = 20 * time.Millisecond
+	minCommitGap = 50 * time.Millisecond
+	// minPoll is the least time to wait for records.
+	minPoll = 5 * time.Millisecond
 )
 
 // Session is one member of a consumer group whose offsets, and everything it

@@ -145,6 +145,13 @@ func setUpCounter(t testing.TB, c Config, partitions int32) (in, group, table st
 
 func produce(t testing.TB, c Config, topic string, n, keys int) map[string]uint64 {
 	t.Helper()
+	return produceEach(t, c, topic, n, keys, func(*kgo.Record) {})
+}
+
+// produceEach writes n records with a number of keys, each changed before it is
+// sent, and returns how many of each key.
+func produceEach(t testing.TB, c Config, topic string, n, keys int, change func(*kgo.Record)) map[string]uint64 {
+	t.Helper()
 	cl, err := c.NewClient()
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +161,9 @@ func produce(t testing.TB, c Config, topic string, n, keys int) map[string]uint6
 	for i := range n {
 		key := fmt.Sprint("key-", i%keys)
 		truth[key]++
-		cl.Produce(t.Context(), &kgo.Record{Topic: topic, Partition: ByKey, Key: []byte(key), Value: []byte("x")}, func(_ *kgo.Record, err error) {
+		r := &kgo.Record{Topic: topic, Partition: ByKey, Key: []byte(key), Value: []byte("x")}
+		change(r)
+		cl.Produce(t.Context(), r, func(_ *kgo.Record, err error) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -326,22 +335,6 @@ func (f failingTask) Flush(atEnd bool) (string, error) {
 	return f.Task.Flush(atEnd)
 }
 
-func TestStartLatest(t *testing.T) {
-	c := broker(t)
-	in, group, table := setUpCounter(t, c, 2)
-	produce(t, c, in, 100, 5)
-	joined := make(chan struct{})
-	var once sync.Once
-	background(t, func(ctx context.Context) error {
-		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
-			cfg.Start = Start{Latest: true}
-			cfg.OnReady = func() { once.Do(func() { close(joined) }) }
-		})
-	})
-	<-joined
-	eventually(t, c, table, produce(t, c, in, 50, 5))
-}
-
 // With Batches a task gets the records as they were produced: nil and empty apart,
 // headers in order, all that were polled together at once.
 func TestBatchesKeepRecordsAsTheyAre(t *testing.T) {
@@ -409,3 +402,15 @@ func (idleTask) Flush(bool) (string, error) { return "", nil }
 func (idleTask) Paused() bool               { return false }
 func (idleTask) MaxRecords() int            { return 0 }
 func (idleTask) Close()                     {}
+
+// A commit interval longer than the tick starves nobody of records.
+func TestCommitIntervalLongerThanTheTick(t *testing.T) {
+	c := broker(t)
+	in, group, table := setUpCounter(t, c, 1)
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
+			cfg.CommitInterval, cfg.Tick = 100*time.Millisecond, time.Millisecond
+		})
+	})
+	eventually(t, c, table, produce(t, c, in, 500, 20))
+}

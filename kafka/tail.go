@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -30,6 +31,14 @@ const (
 func tail(ctx context.Context, cl *kgo.Client, topic string, partition int32, from, end int64) (tailState, error) {
 	for from < end {
 		resp, err := fetchRaw(ctx, cl, topic, partition, from)
+		if errors.Is(err, kerr.OffsetOutOfRange) { // records were deleted
+			first, listErr := startOffset(ctx, cl, topic, partition)
+			if listErr != nil || first <= from {
+				return tailHasData, errors.Join(err, listErr)
+			}
+			from = first
+			continue
+		}
 		if err != nil {
 			return tailHasData, err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // tableTopic makes a compacted topic with one partition.
@@ -247,4 +248,42 @@ func TestHeldBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	held()
+}
+
+// Records that retention has deleted are passed over, also by who begins before
+// them, and whether all are gone or some.
+func TestReadersOfATopicThatLostItsBeginning(t *testing.T) {
+	for _, first := range []int64{4, 10} {
+		t.Run(fmt.Sprint("first is ", first), func(t *testing.T) {
+			e, c := embedded(t)
+			in, _, _ := setUpCounter(t, c, 1)
+			produce(t, c, in, 10, 1)
+			// A broker that is not on this machine: nothing comes with the first poll.
+			e.cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+				e.cluster.KeepControl()
+				e.cluster.SleepControl(func() { time.Sleep(2 * tailCheckInterval) })
+				return nil, nil, false
+			})
+			if err := Purge(t.Context(), c, in, map[int32]int64{0: first}); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			var offsets []int64
+			visit := func(m Message) { offsets = append(offsets, m.Offset) }
+			check := func(who string, err error) {
+				t.Helper()
+				if err != nil || int64(len(offsets)) != 10-first {
+					t.Errorf("%s saw %v, error %v", who, offsets, err)
+				}
+				offsets = nil
+			}
+			check("Read", Read(ctx, c, in, 0, 0, 10, func(m Message) error { visit(m); return nil }))
+			caughtUp := false
+			check("Follower", Follower{Config: c, Topics: []string{in}, Visit: visit, CaughtUp: func() { caughtUp = true; cancel() }}.Run(ctx))
+			if !caughtUp {
+				t.Error("the follower does not catch up")
+			}
+		})
+	}
 }

@@ -82,7 +82,7 @@ func partitionsOf(ctx context.Context, cl *kgo.Client, topic string) ([]int32, e
 func (m TopicManager) GetOffset(topic string, partition int32, time int64) (int64, error) {
 	switch time {
 	case sarama.OffsetNewest:
-		return endOffset(context.Background(), m.client, topic, partition, false)
+		return endOffset(context.Background(), m.client, topic, partition)
 	case sarama.OffsetOldest:
 		offsets, err := kadm.NewClient(m.client).ListStartOffsets(context.Background(), topic)
 		if err != nil {

@@ -318,7 +318,7 @@ func EndOffset(ctx context.Context, c Config, topic string, partition int32) (in
 		return 0, err
 	}
 	defer client.Close()
-	return endOffset(ctx, client, topic, partition, false)
+	return endOffset(ctx, client, topic, partition)
 }
 
 // EndOffsets returns the high watermark of every partition of a topic.
