@@ -123,7 +123,7 @@ func (r *run) start(readers []member) error {
 		return kafka.Follower{
 			Config: r.o.Kafka, Topics: []string{r.o.names().Progress()},
 			Visit: func(m kafka.Message) {
-				if err := progress.Record(m.Key, m.Value); err != nil {
+				if err := progress.Record(m.Key, m.Value, m.Timestamp); err != nil {
 					r.o.Logger.Error("progress record is not understood", "error", err)
 				}
 			},

@@ -54,7 +54,7 @@ func (a *Assemble) Graph() *goka.GroupGraph {
 	edges := []goka.Edge{
 		goka.Input(goka.Stream(n.Events()), raw, func(ctx goka.Context, msg any) {
 			if record, ok := msg.([]byte); ok {
-				a.tasks.of(n.Events(), ctx.Partition()).Process(ctx.Offset(), record)
+				a.tasks.of(n.Events(), ctx.Partition()).Process(ctx.Offset(), ctx.Timestamp().UnixMilli(), record)
 			}
 		}),
 		goka.Output(goka.Stream(n.Late()), raw),
@@ -65,25 +65,28 @@ func (a *Assemble) Graph() *goka.GroupGraph {
 	return goka.DefineGroup(goka.Group(n.AssembleGroup()), edges...)
 }
 
-// assembleMetadata is the format of the metadata of assemble's offsets: watermark
-// and horizon.
-const assembleMetadata = "assemble1 %d %d"
+// assembleMetadata is the format of the metadata of assemble's offsets: watermark,
+// horizon, start of the newest pane that was closed, size of the panes.
+const assembleMetadata = "assemble2 %d %d %d %d"
 
 // Assign starts work on a partition from offset. The ids of the open panes and
 // the reports of the sources are read again from the horizon; nothing is emitted
 // for what was counted before.
 func (a *Assemble) Assign(ctx context.Context, partition int32, offset int64, metadata string) (*AssembleTask, error) {
-	watermark, horizon := window.None, offset
+	watermark, horizon, closed, pane := window.None, offset, window.None, a.cfg.Panes.Size
 	if metadata != "" {
-		if _, err := fmt.Sscanf(metadata, assembleMetadata, &watermark, &horizon); err != nil {
+		if _, err := fmt.Sscanf(metadata, assembleMetadata, &watermark, &horizon, &closed, &pane); err != nil {
 			return nil, fmt.Errorf("metadata %q of the committed offset: %w; was the group used by another program?", metadata, err)
 		}
 	}
+	if ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }; pane != a.cfg.Panes.Size {
+		return nil, fmt.Errorf("window.pane is %s, but this deployment has panes of %s: set it back, or start under another kafka.prefix", ms(a.cfg.Panes.Size), ms(pane))
+	}
 	t := &AssembleTask{
 		stage: a, partition: partition, next: offset,
-		watermark: window.NewWatermark(a.cfg.Panes, watermark),
-		seen:      newSeen(a.cfg.Panes),
-		newest:    window.None, sentClose: window.None, sentMark: window.None,
+		watermark: window.NewWatermark(a.cfg.Panes, watermark), closed: closed,
+		seen:   newSeen(),
+		newest: window.None, sentClose: window.None, sentMark: window.None,
 		series: map[string]*series{}, errors: map[errorCell]*tables.Errors{}, counts: counts{},
 	}
 	err := a.cfg.Read(ctx, partition, horizon, offset, func(at int64, value []byte) error {
@@ -102,9 +105,12 @@ type AssembleTask struct {
 	partition int32
 	next      int64 // offset after the last record read
 	watermark *window.Watermark
-	seen      *seen
-	packed    codecs.Packed
-	event     codecs.PackedEvent
+	// closed is the start of the newest pane that was ever closed: a grace that is
+	// made longer opens none of them again, for their ids are forgotten.
+	closed int64
+	seen   *seen
+	packed codecs.Packed
+	event  codecs.PackedEvent
 
 	series map[string]*series // by raw dimensions
 	active []*series          // those with cells
@@ -142,25 +148,22 @@ func (t *AssembleTask) remember(offset int64, value []byte) error {
 	if err := t.packed.Open(value); err != nil {
 		return err
 	}
-	t.report()
+	if p := &t.packed; p.HasReport {
+		t.watermark.Remember(window.Partition{Topic: p.Topic, Partition: p.Partition}, windowReport(p.Report))
+	}
 	for e := &t.event; t.packed.Next(e); {
 		start := t.stage.cfg.Panes.Start(e.Time)
-		if e.HasID && !t.seen.has(e.ID) && !t.stage.cfg.Panes.Closed(start, t.watermark.Value()) {
+		if e.HasID && !t.seen.has(e.ID) && start > t.closed {
 			t.seen.add(start, offset, e)
 		}
 	}
 	return t.packed.Err()
 }
 
-func (t *AssembleTask) report() {
-	if p := &t.packed; p.HasReport {
-		t.watermark.Report(window.Partition{Topic: p.Topic, Partition: p.Partition}, windowReport(p.Report))
-	}
-}
-
 // Process counts the events of one record, then takes in its report: the events
-// of a record were accepted before what it reports came to be.
-func (t *AssembleTask) Process(offset int64, value []byte) {
+// of a record were accepted before what it reports came to be. sent is the record's
+// timestamp, in Unix milliseconds.
+func (t *AssembleTask) Process(offset, sent int64, value []byte) {
 	if err := t.packed.Open(value); err != nil {
 		panic(fmt.Sprintf("BUG: %s/%d at %d: %v", t.stage.cfg.Names.Events(), t.partition, offset, err))
 	}
@@ -175,7 +178,7 @@ func (t *AssembleTask) Process(offset int64, value []byte) {
 		case e.HasID && t.seen.has(e.ID):
 			duplicate++
 			continue
-		case t.stage.cfg.Panes.Closed(start, mark):
+		case start <= t.closed:
 			late++
 			t.late(e, mark)
 			continue
@@ -196,7 +199,9 @@ func (t *AssembleTask) Process(offset int64, value []byte) {
 	t.tally(OutcomeCounted, "", counted)
 	t.tally(OutcomeDuplicate, "", duplicate)
 	t.tally(OutcomeLate, lateWatermark, late)
-	t.report()
+	if p.HasReport {
+		t.watermark.Report(window.Partition{Topic: p.Topic, Partition: p.Partition}, windowReport(p.Report), sent, t.stage.cfg.Clock.Mono())
+	}
 	t.advance()
 }
 
@@ -210,8 +215,13 @@ func (t *AssembleTask) tally(outcome, reason string, n int64) {
 func (t *AssembleTask) advance() {
 	before := t.watermark.Value()
 	t.watermark.Expect(t.stage.cfg.Expected())
-	if w := t.watermark.Advance(t.stage.cfg.Clock.Mono()); w != before {
-		t.seen.expire(w)
+	w := t.watermark.Advance(t.stage.cfg.Clock.Mono())
+	if w == before {
+		return
+	}
+	if through := t.stage.cfg.Panes.ClosedThrough(w); through > t.closed {
+		t.closed = through
+		t.seen.expire(through)
 	}
 }
 
@@ -287,7 +297,7 @@ type lateNote struct {
 }
 
 func (t *AssembleTask) late(e *codecs.PackedEvent, mark int64) {
-	lateness := t.stage.cfg.Panes.Lateness(e.Time, mark)
+	lateness := max(0, t.stage.cfg.Panes.Lateness(e.Time, mark))
 	note, err := json.Marshal(lateNote{
 		t.packed.Topic, t.packed.Partition, e.Offset,
 		time.UnixMilli(e.Time).UTC().Format(time.RFC3339Nano), lateWatermark, lateness,
@@ -311,10 +321,9 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 	}
 	t.newest = window.None
 	header := tables.BatchHeader{Assemble: t.partition}
-	closed := c.Panes.ClosedThrough(mark)
-	if mark != window.None && (closed != t.sentClose || mark != t.sentMark && now-t.sentAt >= watermarkInterval) {
+	if mark != window.None && (t.closed != t.sentClose || mark != t.sentMark && now-t.sentAt >= watermarkInterval) {
 		header.Watermark, header.HasWatermark = mark, true
-		t.sentMark, t.sentClose, t.sentAt = mark, closed, now
+		t.sentMark, t.sentClose, t.sentAt = mark, t.closed, now
 	}
 	traffic := t.batches(tables.TrafficTable.Name)
 	latency := t.batches(tables.LatencyTable.Name)
@@ -350,7 +359,7 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 	if len(t.series) > maxInterned {
 		clear(t.series)
 	}
-	return fmt.Sprintf(assembleMetadata, mark, t.seen.horizon(t.next)), nil
+	return fmt.Sprintf(assembleMetadata, mark, t.seen.horizon(t.next), t.closed, c.Panes.Size), nil
 }
 
 // Paused implements the transport's task: assemble never waits.
@@ -371,7 +380,7 @@ func (t *AssembleTask) batches(table string) *batches {
 // Horizon returns the offset of the events topic below which assemble will never
 // read again, from the metadata of its committed offset.
 func Horizon(metadata string) (int64, bool) {
-	var watermark, horizon int64
-	_, err := fmt.Sscanf(metadata, assembleMetadata, &watermark, &horizon)
+	var watermark, horizon, closed, pane int64
+	_, err := fmt.Sscanf(metadata, assembleMetadata, &watermark, &horizon, &closed, &pane)
 	return horizon, err == nil
 }

@@ -1,18 +1,14 @@
 package processors
 
-import (
-	"ragstreams/codecs"
-	"ragstreams/window"
-)
+import "ragstreams/codecs"
 
 // seen holds the ids of the events that were counted in panes still open, and
 // where in the events topic those panes began, so that the set can be built
 // again from there.
 type seen struct {
-	panes window.Panes
-	ids   map[codecs.ID]struct{}
-	open  map[int64]*seenPane // by start
-	last  *seenPane           // the pane used last: events come in order, mostly
+	ids  map[codecs.ID]struct{}
+	open map[int64]*seenPane // by start
+	last *seenPane           // the pane used last: events come in order, mostly
 }
 
 type seenPane struct {
@@ -21,8 +17,8 @@ type seenPane struct {
 	ids    []codecs.ID
 }
 
-func newSeen(p window.Panes) *seen {
-	return &seen{panes: p, ids: map[codecs.ID]struct{}{}, open: map[int64]*seenPane{}}
+func newSeen() *seen {
+	return &seen{ids: map[codecs.ID]struct{}{}, open: map[int64]*seenPane{}}
 }
 
 // has reports whether an event with this id was counted.
@@ -47,11 +43,11 @@ func (s *seen) add(start, offset int64, e *codecs.PackedEvent) {
 	}
 }
 
-// expire forgets the panes that are closed at a watermark: a copy of one of their
-// events is late, whoever sends it.
-func (s *seen) expire(watermark int64) {
+// expire forgets the panes that start at through or before, which are closed: a copy
+// of one of their events is late, whoever sends it.
+func (s *seen) expire(through int64) {
 	for start, p := range s.open {
-		if !s.panes.Closed(start, watermark) {
+		if start > through {
 			continue
 		}
 		for _, id := range p.ids {

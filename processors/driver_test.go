@@ -27,13 +27,14 @@ type driver struct {
 	source int64             // offset of the next source record
 	cut    map[string]int64  // values that were too long, by label
 
-	progress *processors.Progress
-	ingest   []*ingester
-	assemble *reader[*processors.AssembleTask]
-	traffic  *reader[*processors.TableTask[tables.Traffic, *tables.Traffic]]
-	records  *reader[*processors.TableTask[tables.Records, *tables.Records]]
-	expected []window.Partition
-	stages   struct {
+	progress  *processors.Progress
+	ingest    []*ingester
+	assemble  *reader[*processors.AssembleTask]
+	traffic   *reader[*processors.TableTask[tables.Traffic, *tables.Traffic]]
+	records   *reader[*processors.TableTask[tables.Records, *tables.Records]]
+	expected  []window.Partition
+	configure []func(*processors.IngestConfig)
+	stages    struct {
 		ingest   *processors.Ingest
 		assemble *processors.Assemble
 	}
@@ -42,6 +43,7 @@ type driver struct {
 type sent struct {
 	key, value []byte
 	headers    []codecs.Header
+	at         int64 // the record's timestamp
 }
 
 func (s sent) header(key string) string {
@@ -55,7 +57,7 @@ func (s sent) header(key string) string {
 
 // Send implements processors.Output.
 func (d *driver) Send(topic string, _ int32, key, value []byte, headers ...codecs.Header) {
-	d.logs[topic] = append(d.logs[topic], sent{key, value, headers})
+	d.logs[topic] = append(d.logs[topic], sent{key, value, headers, at("13:00:00").Add(d.mono).UnixMilli()})
 }
 
 type ingester struct {
@@ -89,24 +91,39 @@ func newDriver(t *testing.T, n int32, configure ...func(*processors.IngestConfig
 		t: t, names: processors.Names{Prefix: "analytics-"}, panes: window.Panes{Size: 10_000, Grace: 60_000},
 		wall: at("13:00:00"), logs: map[string][]sent{}, cut: map[string]int64{},
 	}
-	clock := processors.Clock{Wall: func() time.Time { return d.wall }, Mono: func() time.Duration { return d.mono }}
-	d.progress = processors.NewProgress(d.panes, clock)
+	d.configure = configure
+	d.progress = processors.NewProgress(d.panes, d.clock())
 	for p := range n {
 		d.expected = append(d.expected, window.Partition{Topic: "rag-traces", Partition: p})
+		d.ingest = append(d.ingest, &ingester{})
 	}
 	d.progress.Expect(d.expected)
+	d.startStages()
+	d.startIngest()
+	d.startAssemble()
+	d.traffic = startTable[tables.Traffic](d, "traffic", processors.TableConfig{}, rows{})
+	d.records = startTable[tables.Records](d, "records", processors.TableConfig{}, rows{})
+	return d
+}
+
+func (d *driver) clock() processors.Clock {
+	return processors.Clock{Wall: func() time.Time { return d.wall }, Mono: func() time.Duration { return d.mono }}
+}
+
+// startStages makes the stages anew, as a program with other settings would.
+func (d *driver) startStages() {
 	ingest := processors.IngestConfig{
 		Names: d.names, Topic: "rag-traces", EventPartitions: 1, RecordPartitions: 1, Panes: d.panes,
 		MaxFuture: 5 * time.Minute, IdleAfter: 30 * time.Second, BehindAfter: time.Hour, AheadLimit: 5 * time.Minute,
-		Progress: d.progress, Clock: clock,
+		Progress: d.progress, Clock: d.clock(),
 		LabelsCut: func(label string, n int64) { d.cut[label] += n },
 	}
-	for _, c := range configure {
+	for _, c := range d.configure {
 		c(&ingest)
 	}
 	d.stages.ingest = processors.NewIngest(ingest, d)
 	d.stages.assemble = processors.NewAssemble(processors.AssembleConfig{
-		Names: d.names, TablePartitions: 1, Panes: d.panes, Clock: clock,
+		Names: d.names, TablePartitions: 1, Panes: d.panes, Clock: d.clock(),
 		Expected: func() []window.Partition { return d.expected },
 		Read: func(_ context.Context, _ int32, from, to int64, visit func(int64, []byte) error) error {
 			for i := from; i < to; i++ {
@@ -117,17 +134,19 @@ func newDriver(t *testing.T, n int32, configure ...func(*processors.IngestConfig
 			return nil
 		},
 	}, d)
-	for p := range n {
-		task, err := d.stages.ingest.Assign(p, "", nil)
-		if err != nil {
-			t.Fatal(err)
+}
+
+// startIngest begins again with what is durable of every source partition.
+func (d *driver) startIngest() {
+	for p, in := range d.ingest {
+		if in.task != nil {
+			in.task.Close()
 		}
-		d.ingest = append(d.ingest, &ingester{task: task})
+		var err error
+		if in.task, err = d.stages.ingest.Assign(int32(p), in.metadata, nil); err != nil {
+			d.t.Fatal(err)
+		}
 	}
-	d.startAssemble()
-	d.traffic = startTable[tables.Traffic](d, "traffic", processors.TableConfig{}, rows{})
-	d.records = startTable[tables.Records](d, "records", processors.TableConfig{}, rows{})
-	return d
 }
 
 func (d *driver) startAssemble() {
@@ -185,14 +204,14 @@ func (d *driver) flow(atEnd bool) {
 		in.metadata = flush(d, in.task, atEnd)
 	}
 	for _, r := range d.logs[d.names.Progress()] {
-		if err := d.progress.Record(r.key, r.value); err != nil {
+		if err := d.progress.Record(r.key, r.value, r.at); err != nil {
 			d.t.Fatal(err)
 		}
 	}
 	delete(d.logs, d.names.Progress())
 	events := d.logs[d.names.Events()]
 	for ; d.assemble.next < len(events); d.assemble.next++ {
-		d.assemble.task.Process(int64(d.assemble.next), events[d.assemble.next].value)
+		d.assemble.task.Process(int64(d.assemble.next), events[d.assemble.next].at, events[d.assemble.next].value)
 	}
 	d.assemble.metadata = flush(d, d.assemble.task, false)
 	drain(d, "traffic", d.traffic)

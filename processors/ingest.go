@@ -126,8 +126,9 @@ type IngestTask struct {
 	dims   map[string][]numbered
 	groups map[uint64][]numbered
 	counts counts
-	in     int64 // records since the last flush
-	clock  int64 // wall clock of the records in hand
+	in     int64         // records since the last flush
+	clock  int64         // wall clock of the records in hand
+	now    time.Duration // monotonic clock of the same
 	stride stride
 
 	reported   window.Report
@@ -149,7 +150,7 @@ const maxInterned = 200_000
 // Process takes in source records that were polled together.
 func (t *IngestTask) Process(records []codecs.Record) {
 	t.clock = t.stage.cfg.Clock.Wall().UnixMilli()
-	t.source.Record(t.stage.cfg.Clock.Mono())
+	t.now = t.stage.cfg.Clock.Mono()
 	before := t.source.StreamTime
 	for i := range records {
 		t.record = &records[i]
@@ -184,7 +185,7 @@ func (t *IngestTask) one() {
 		t.late(at)
 		return
 	}
-	t.source.Event(at, t.clock)
+	t.source.Event(at, t.clock, t.now)
 	t.pack(at)
 }
 

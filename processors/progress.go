@@ -30,8 +30,9 @@ func (p *Progress) Expect(partitions []window.Partition) {
 	p.watermark.Expect(partitions)
 }
 
-// Record takes in one record of the progress topic.
-func (p *Progress) Record(key, value []byte) error {
+// Record takes in one record of the progress topic; sent is its timestamp, in Unix
+// milliseconds.
+func (p *Progress) Record(key, value []byte, sent int64) error {
 	slash := strings.LastIndexByte(string(key), '/')
 	topic, number := string(key[:max(slash, 0)]), string(key[slash+1:])
 	partition, err := strconv.ParseInt(number, 10, 32)
@@ -47,8 +48,9 @@ func (p *Progress) Record(key, value []byte) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.watermark.Report(window.Partition{Topic: topic, Partition: int32(partition)}, windowReport(r))
-	p.watermark.Advance(p.clock.Mono())
+	now := p.clock.Mono()
+	p.watermark.Report(window.Partition{Topic: topic, Partition: int32(partition)}, windowReport(r), sent, now)
+	p.watermark.Advance(now)
 	return nil
 }
 

@@ -142,7 +142,7 @@ func TestAbortedWorkIsDoneAgain(t *testing.T) {
 	d.event(0, "12:00:02", "b")
 	flush(d, d.ingest[0].task, false)
 	events := d.logs["analytics-events"]
-	d.assemble.task.Process(int64(len(events)-1), events[len(events)-1].value)
+	d.assemble.task.Process(int64(len(events)-1), events[len(events)-1].at, events[len(events)-1].value)
 	d.startAssemble() // no flush: the transaction is gone
 	d.flow(false)
 	d.wantOutcomes("counted 2, in 2")

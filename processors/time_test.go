@@ -1,11 +1,14 @@
 package processors_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"ragstreams/codecs"
+	"ragstreams/processors"
 	"ragstreams/tables"
 	"ragstreams/window"
 )
@@ -199,4 +202,99 @@ func TestSourcePartitionsComeAndGo(t *testing.T) {
 	d.flow(false)
 	d.flow(false)
 	d.wantWindows("12:00:00 user_query 1")
+}
+
+// Both partitions were idle, then the program was away, and both have a backlog.
+// Whoever is back first must not close the panes of the other: that it was idle
+// was said by an owner who is gone.
+func TestRememberedIdleDoesNotOutliveItsOwner(t *testing.T) {
+	d := newDriver(t, 2)
+	d.event(0, "12:00:00", "a")
+	d.event(1, "12:00:00", "b")
+	d.flow(true)
+	d.mono += 31 * time.Second
+	d.flow(true)
+
+	d.mono += 5 * time.Minute
+	d.startIngest()
+	d.startAssemble()
+	assemble := func() {
+		events := d.logs[d.names.Events()]
+		for ; d.assemble.next < len(events); d.assemble.next++ {
+			d.assemble.task.Process(int64(d.assemble.next), events[d.assemble.next].at, events[d.assemble.next].value)
+		}
+		d.assemble.metadata = flush(d, d.assemble.task, false)
+	}
+	flush(d, d.ingest[0].task, false)
+	assemble()
+	d.event(0, "12:04:00", "c")
+	flush(d, d.ingest[0].task, false)
+	assemble()
+	flush(d, d.ingest[1].task, false)
+	assemble()
+	d.event(1, "12:00:30", "d")
+	d.flow(false)
+	d.wantOutcomes("counted 4, in 4")
+}
+
+// A partition that brings nothing but poison, or late records, is silent: nothing in
+// it can move time, and nobody waits for it.
+func TestPartitionOfPoisonHoldsNobodyBack(t *testing.T) {
+	for name, first := range map[string]string{"nothing else, ever": "", "after one event": "12:00:00", "a record of last week": "10:00:00"} {
+		t.Run(name, func(t *testing.T) {
+			d := newDriver(t, 2)
+			if first != "" {
+				d.event(1, first, "x")
+			}
+			for i := range 100 {
+				d.mono += time.Second
+				d.event(0, at("12:00:00").Add(time.Duration(i)*time.Second).Format("15:04:05"), fmt.Sprint(i))
+				d.raw(1, []byte("not json"))
+				d.flow(true)
+			}
+			if len(d.windows()) == 0 {
+				t.Error("no window has closed")
+			}
+		})
+	}
+}
+
+// The grace of a deployment is made longer. What was closed stays closed: its ids are
+// forgotten, its windows are out.
+func TestGraceMadeLonger(t *testing.T) {
+	d := newDriver(t, 1)
+	kept := rows{}
+	d.traffic = startTable[tables.Traffic](d, "traffic", processors.TableConfig{}, kept)
+	d.event(0, "12:00:01", "a")
+	d.flow(false)
+	d.event(0, "12:01:20", "b") // closes 12:00:00 and 12:00:10
+	d.flow(false)
+	d.wantWindows("12:00:00 user_query 1")
+
+	d.panes.Grace = 10 * 60_000
+	next := d.traffic.next
+	d.startStages()
+	d.startIngest()
+	d.startAssemble()
+	d.traffic = startTable[tables.Traffic](d, "traffic", processors.TableConfig{}, kept)
+	d.traffic.next = next
+	d.event(0, "12:00:02", "a copy or not, who knows")
+	d.event(0, "12:00:19.999", "late")
+	d.event(0, "12:00:20", "in time")
+	d.flow(false)
+	d.wantOutcomes("counted 3, in 5, late/watermark 2")
+	d.wantWindows("12:00:00 user_query 1")
+}
+
+// The length of the panes cannot be changed: everything durable is by panes.
+func TestOtherPanesAreRefused(t *testing.T) {
+	d := newDriver(t, 1)
+	d.event(0, "12:00:01", "a")
+	d.flow(false)
+	d.panes.Size = 20_000
+	d.startStages()
+	_, err := d.stages.assemble.Assign(t.Context(), 0, int64(d.assemble.next), d.assemble.metadata)
+	if err == nil || !strings.Contains(err.Error(), "window.pane is 20s, but this deployment has panes of 10s") {
+		t.Errorf("error = %v, want one that names both", err)
+	}
 }

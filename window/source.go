@@ -44,7 +44,7 @@ type Source struct {
 	Report
 	IdleAfter   time.Duration // silence after which a partition read to its end is idle
 	BehindAfter int64         // ms behind the greatest stream time at which it is idle at once
-	lastRecord  time.Duration // monotonic
+	lastEvent   time.Duration // when the last was accepted, monotonic
 }
 
 // NewSource starts with what was durable: the partition is Unread until its
@@ -52,18 +52,19 @@ type Source struct {
 func NewSource(streamTime, newestTime int64, idleAfter time.Duration, behindAfter int64, now time.Duration) *Source {
 	return &Source{
 		Report:    Report{StreamTime: streamTime, NewestTime: newestTime, State: Unread},
-		IdleAfter: idleAfter, BehindAfter: behindAfter, lastRecord: now,
+		IdleAfter: idleAfter, BehindAfter: behindAfter, lastEvent: now,
 	}
 }
 
-// Record notes that a record arrived.
-func (s *Source) Record(now time.Duration) { s.lastRecord, s.State = now, Unread }
-
 // Event advances the stream time by an accepted event. It never runs ahead of
-// the clock, or one producer with a fast clock would close everyone's windows.
-func (s *Source) Event(t, clock int64) {
+// the clock, or one producer with a fast clock would close everyone's windows. now
+// is the monotonic clock: records that are no events, or late, do not break the
+// silence of a partition, or one that brings nothing else would hold everybody
+// back.
+func (s *Source) Event(t, clock int64, now time.Duration) {
 	s.StreamTime = max(s.StreamTime, min(t, clock))
 	s.NewestTime = max(s.NewestTime, t)
+	s.lastEvent = now
 }
 
 // Judge updates the state. atEnd: the partition was read to its end; greatest is
@@ -72,7 +73,7 @@ func (s *Source) Judge(atEnd bool, greatest int64, now time.Duration) {
 	switch {
 	case !atEnd:
 		s.State = Unread
-	case now-s.lastRecord >= s.IdleAfter,
+	case now-s.lastEvent >= s.IdleAfter,
 		s.StreamTime != None && greatest != None && greatest-s.StreamTime > s.BehindAfter:
 		s.State = Idle
 	default:

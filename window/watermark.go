@@ -14,6 +14,10 @@ import (
 // and holds it where it is. Partitions that are idle, or were read to their end
 // and found empty, hold nobody back.
 //
+// Only its owner says that a partition is idle or empty, and what it said holds for
+// Lease: owners report every second, so one that has not is gone, and what came
+// since nobody knows. Such a partition counts as unread.
+//
 // When all are idle there is nothing to wait for: event time then goes on with
 // the clock, from the greatest stream time, until every pane is closed. So the
 // windows of a quiet night close.
@@ -23,14 +27,26 @@ type Watermark struct {
 	panes     Panes
 	value     int64
 	expected  map[Partition]bool
-	reports   map[Partition]Report
+	reports   map[Partition]heard
+	newest    int64         // when the newest report was sent
+	now       time.Duration // monotonic, of the last Report or Advance
 	idleSince time.Duration // monotonic; valid while allIdle
 	allIdle   bool
 }
 
+// Lease is how long a report that a partition holds nobody back is believed.
+const Lease = 10 * time.Second
+
+// heard is a report, and when it was made.
+type heard struct {
+	Report
+	sent int64         // Unix milliseconds, by the owner's clock; None: not in this life
+	at   time.Duration // monotonic
+}
+
 // NewWatermark starts at the durable value, None for a new one.
 func NewWatermark(p Panes, value int64) *Watermark {
-	return &Watermark{panes: p, value: value, expected: map[Partition]bool{}, reports: map[Partition]Report{}}
+	return &Watermark{panes: p, value: value, expected: map[Partition]bool{}, reports: map[Partition]heard{}, newest: None}
 }
 
 // Expect replaces the set of partitions that must report. Partitions that left
@@ -40,18 +56,40 @@ func (w *Watermark) Expect(partitions []Partition) {
 	for _, p := range partitions {
 		w.expected[p] = true
 	}
-	maps.DeleteFunc(w.reports, func(p Partition, _ Report) bool { return !w.expected[p] })
+	maps.DeleteFunc(w.reports, func(p Partition, _ heard) bool { return !w.expected[p] })
 }
 
-// Report notes what the owner of a partition says. A stream time that falls (an
-// old report read again) is ignored, its state is not.
-func (w *Watermark) Report(p Partition, r Report) {
-	old, ok := w.reports[p]
-	if ok {
-		r.StreamTime = max(r.StreamTime, old.StreamTime)
-		r.NewestTime = max(r.NewestTime, old.NewestTime)
+// Report notes what the owner of a partition says: sent is the time of the record
+// that brought it, in Unix milliseconds, now the monotonic clock. A stream time that
+// falls (an old report read again) is ignored, its state is not.
+func (w *Watermark) Report(p Partition, r Report, sent int64, now time.Duration) {
+	w.newest, w.now = max(w.newest, sent), now
+	w.note(p, heard{r, sent, now})
+}
+
+// Remember notes what the owner of a partition said before this process was there:
+// how far it had come, which stands, but not its state, which may have changed.
+func (w *Watermark) Remember(p Partition, r Report) {
+	r.State = Unread
+	w.note(p, heard{r, None, 0})
+}
+
+func (w *Watermark) note(p Partition, h heard) {
+	if old, ok := w.reports[p]; ok {
+		h.StreamTime = max(h.StreamTime, old.StreamTime)
+		h.NewestTime = max(h.NewestTime, old.NewestTime)
 	}
-	w.reports[p] = r
+	w.reports[p] = h
+}
+
+// holds reports whether a partition can still bring older events, as its owner said
+// last and as far as that is still believed. Reports grow old by the clock of those
+// who send them, which is what counts while a backlog of reports is read, and by
+// ours, when no more come at all.
+func (w *Watermark) holds(h heard) (said, believed bool) {
+	said = h.State == Unread || h.State == CaughtUp && h.StreamTime != None
+	old := h.sent == None || w.newest-h.sent > Lease.Milliseconds() || w.now-h.at > Lease
+	return said, said || old
 }
 
 // Value returns the watermark, None before there is one.
@@ -83,7 +121,8 @@ func (w *Watermark) Greatest() int64 {
 func (w *Watermark) Slowest() int64 {
 	slowest := None
 	for _, r := range w.reports {
-		if r.State == Unread && r.StreamTime != None && r.StreamTime >= w.value && (slowest == None || r.StreamTime < slowest) {
+		_, holds := w.holds(r)
+		if holds && r.State != CaughtUp && r.StreamTime != None && r.StreamTime >= w.value && (slowest == None || r.StreamTime < slowest) {
 			slowest = r.StreamTime
 		}
 	}
@@ -92,16 +131,19 @@ func (w *Watermark) Slowest() int64 {
 
 // Advance recomputes the watermark and returns it. now is a monotonic clock.
 func (w *Watermark) Advance(now time.Duration) int64 {
+	w.now = now
 	if len(w.expected) == 0 || w.Missing() > 0 {
 		return w.value
 	}
 	least, greatest, newest := None, None, None
-	waiting, idle := false, true
+	waiting, idle, saidIdle := false, true, true
 	for p := range w.expected {
 		r := w.reports[p]
 		greatest, newest = max(greatest, r.StreamTime), max(newest, r.NewestTime)
+		said, holds := w.holds(r)
+		saidIdle = saidIdle && !said
 		switch {
-		case r.State == Idle, r.StreamTime == None && r.State != Unread:
+		case !holds:
 			continue
 		case r.StreamTime == None:
 			waiting = true
@@ -110,10 +152,10 @@ func (w *Watermark) Advance(now time.Duration) int64 {
 		}
 		idle = false
 	}
-	if idle && !w.allIdle {
+	if saidIdle && !w.allIdle {
 		w.idleSince = now
 	}
-	w.allIdle = idle
+	w.allIdle = saidIdle
 	switch {
 	case waiting:
 	case !idle:

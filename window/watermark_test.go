@@ -13,7 +13,8 @@ func partition(n int32) window.Partition { return window.Partition{Topic: "t", P
 type marks struct {
 	t *testing.T
 	*window.Watermark
-	now time.Duration
+	now  time.Duration
+	last map[int32]window.Report
 }
 
 func newMarks(t *testing.T, value int64, partitions ...int32) *marks {
@@ -23,11 +24,27 @@ func newMarks(t *testing.T, value int64, partitions ...int32) *marks {
 		all = append(all, partition(p))
 	}
 	w.Expect(all)
-	return &marks{t: t, Watermark: w}
+	return &marks{t: t, Watermark: w, last: map[int32]window.Report{}}
 }
 
 func (m *marks) report(p int32, streamTime int64, s window.State) {
-	m.Report(partition(p), window.Report{StreamTime: streamTime, NewestTime: streamTime, State: s})
+	m.send(p, window.Report{StreamTime: streamTime, NewestTime: streamTime, State: s})
+}
+
+// epoch is when the monotonic clock began.
+const epoch = 1_000_000
+
+func (m *marks) send(p int32, r window.Report) {
+	m.last[p] = r
+	m.Report(partition(p), r, epoch+m.now.Milliseconds(), m.now)
+}
+
+// pass lets time pass in which every owner goes on to report the same.
+func (m *marks) pass(d time.Duration) {
+	m.now += d
+	for p, r := range m.last {
+		m.send(p, r)
+	}
 }
 
 func (m *marks) want(want int64, because string) {
@@ -83,7 +100,7 @@ func TestAllEmptyHasNoWatermark(t *testing.T) {
 	m := newMarks(t, window.None, 0, 1)
 	m.report(0, window.None, window.Idle)
 	m.report(1, window.None, window.Idle)
-	m.now = time.Hour
+	m.pass(time.Hour)
 	m.want(window.None, "there is no time yet")
 }
 
@@ -95,26 +112,26 @@ func TestQuietNightClosesEveryPane(t *testing.T) {
 	m.want(90_000, "one is awake")
 	m.report(1, 90_000, window.Idle)
 	m.want(100_000, "all idle: the greatest stream time")
-	m.now = 5 * time.Second
+	m.pass(5 * time.Second)
 	m.want(105_000, "and on with the clock")
-	m.now = 69_999 * time.Millisecond
+	m.pass(64_999 * time.Millisecond)
 	m.want(169_999, "until")
-	m.now = time.Hour
+	m.pass(time.Hour)
 	m.want(170_000, "everything is closed")
 	m.report(1, 300_000, window.CaughtUp)
 	m.want(300_000, "day breaks")
 	m.report(1, 300_000, window.Idle)
 	m.want(300_000, "and the clock starts anew")
-	m.now += 2 * time.Second
+	m.pass(2 * time.Second)
 	m.want(302_000, "from there")
 }
 
 // An event ahead of the clock has a pane that closes, too.
 func TestQuietNightClosesThePaneOfAFutureEvent(t *testing.T) {
 	m := newMarks(t, window.None, 0)
-	m.Report(partition(0), window.Report{StreamTime: 100_000, NewestTime: 155_000, State: window.Idle})
+	m.send(0, window.Report{StreamTime: 100_000, NewestTime: 155_000, State: window.Idle})
 	m.want(100_000, "at first")
-	m.now = time.Hour
+	m.pass(time.Hour)
 	m.want(220_000, "end of the pane of 155 s, and its grace")
 }
 
@@ -152,4 +169,64 @@ func TestSlowestOfTheUnread(t *testing.T) {
 	if got := m.Greatest(); got != 500_000 {
 		t.Errorf("greatest = %d", got)
 	}
+}
+
+// A report that a partition is idle, or empty, holds for the lease: by the clock of
+// the owners, and by ours.
+func TestIdleHoldsAsLongAsItsOwnerIsThere(t *testing.T) {
+	for name, quiet := range map[string]window.Report{
+		"idle":  {StreamTime: 10_000, NewestTime: 10_000, State: window.Idle},
+		"empty": {StreamTime: window.None, NewestTime: window.None, State: window.CaughtUp},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMarks(t, 5_000, 0, 1)
+			held := max(quiet.StreamTime, 5_000)
+			m.send(1, quiet)
+			m.report(0, 20_000, window.Unread)
+			m.want(20_000, "its owner is there")
+
+			m = newMarks(t, 5_000, 0, 1)
+			m.send(1, quiet)
+			m.Report(partition(0), window.Report{StreamTime: 20_000, NewestTime: 20_000}, epoch+window.Lease.Milliseconds()+1, 0)
+			m.want(held, "the report is old by the owners' clock, though a moment ago for us")
+			m.Report(partition(1), quiet, epoch+window.Lease.Milliseconds(), 0)
+			m.want(20_000, "its owner is back")
+
+			m = newMarks(t, 5_000, 0, 1)
+			m.send(1, quiet)
+			m.report(0, 20_000, window.Unread)
+			m.now = window.Lease + time.Millisecond
+			m.want(held, "nobody has reported for long, and who knows why")
+			m.now = window.Lease
+			m.want(20_000, "a millisecond before")
+		})
+	}
+}
+
+// What was said before a restart stands as far as time goes; that a partition is
+// idle does not.
+func TestRememberedReports(t *testing.T) {
+	m := newMarks(t, window.None, 0, 1)
+	for p := range int32(2) {
+		m.Remember(partition(p), window.Report{StreamTime: 100_000 + int64(p), NewestTime: 100_000, State: window.Idle})
+	}
+	m.want(100_000, "both have reported, and count as unread")
+	m.now = time.Minute
+	m.want(100_000, "time does not go on by itself")
+	m.report(1, 200_000, window.CaughtUp)
+	m.want(100_000, "the owner of the other one is not back")
+	m.report(0, 100_000, window.Idle)
+	m.want(200_000, "it is")
+}
+
+// The clock of a quiet night goes on when reports come again, if nothing else was
+// said meanwhile.
+func TestQuietNightWithAGapInTheReports(t *testing.T) {
+	m := newMarks(t, window.None, 0)
+	m.report(0, 100_000, window.Idle)
+	m.want(100_000, "idle")
+	m.now = 30 * time.Second
+	m.want(100_000, "nobody reports")
+	m.pass(0)
+	m.want(130_000, "the owner was there all the time")
 }

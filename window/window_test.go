@@ -75,11 +75,11 @@ func TestClosedThroughIsTheNewestClosedPane(t *testing.T) {
 
 func TestStreamTimeNeverRunsAheadOfTheClock(t *testing.T) {
 	s := window.NewSource(window.None, window.None, time.Second, 3_600_000, 0)
-	s.Event(5_000, 2_000)
+	s.Event(5_000, 2_000, 0)
 	if s.StreamTime != 2_000 || s.NewestTime != 5_000 {
 		t.Errorf("after an event of the future: %+v", s.Report)
 	}
-	s.Event(1_000, 2_500)
+	s.Event(1_000, 2_500, 0)
 	if s.StreamTime != 2_000 || s.NewestTime != 5_000 {
 		t.Errorf("an older event moved time: %+v", s.Report)
 	}
@@ -99,11 +99,11 @@ func TestSourceState(t *testing.T) {
 		}
 	}
 	step("not at the end, however long", false, 1_000, time.Hour, window.Unread)
-	s.Record(time.Hour)
+	s.Event(1_000, 1_000, time.Hour)
 	step("at the end", true, 1_000, time.Hour+29*time.Second, window.CaughtUp)
 	step("silent for the timeout", true, 1_000, time.Hour+30*time.Second, window.Idle)
-	s.Record(2 * time.Hour)
-	step("a record woke it", true, 1_000, 2*time.Hour, window.CaughtUp)
+	s.Event(1_000, 1_000, 2*time.Hour)
+	step("an event woke it", true, 1_000, 2*time.Hour, window.CaughtUp)
 	step("an hour behind the others", true, 1_000+hour, 2*time.Hour, window.CaughtUp)
 	step("more than an hour behind", true, 1_001+hour, 2*time.Hour, window.Idle)
 	step("records are left to read", false, 1_001+hour, 2*time.Hour, window.Unread)

@@ -99,7 +99,7 @@ func NewTopology(g Given) (*Topology, error) {
 	for p := range g.Partitions {
 		t.read(t.names.Events(), p, func(next int, metadata string) (task, error) {
 			one, err := assemble.Assign(context.Background(), p, int64(next), metadata)
-			return batchTask[*processors.AssembleTask]{one}, err
+			return eventsTask{one}, err
 		})
 	}
 	registry := prometheus.NewRegistry()
@@ -156,6 +156,13 @@ type batchTask[T interface {
 	Flush(atEnd bool) (string, error)
 	Close()
 }] struct{ of T }
+
+// eventsTask reads what ingest sends.
+type eventsTask struct{ *processors.AssembleTask }
+
+func (e eventsTask) Process(offset int64, r logged) {
+	e.AssembleTask.Process(offset, r.timestamp, r.value)
+}
 
 func (b batchTask[T]) Process(offset int64, r logged)   { b.of.Process(offset, r.value) }
 func (b batchTask[T]) Flush(atEnd bool) (string, error) { return b.of.Flush(atEnd) }
@@ -298,7 +305,7 @@ func (t *Topology) flow() (moved bool, err error) {
 	}
 	reports := t.logs[topicPartition{t.names.Progress(), 0}]
 	for ; t.reported < len(reports); t.reported++ {
-		if err := t.progress.Record(reports[t.reported].key, reports[t.reported].value); err != nil {
+		if err := t.progress.Record(reports[t.reported].key, reports[t.reported].value, reports[t.reported].timestamp); err != nil {
 			return false, err
 		}
 	}
