@@ -88,7 +88,6 @@ func (s *Session) workOn(ctx context.Context, gts *kgo.GroupTransactSession, han
 	stop := context.AfterFunc(ctx, g.cancelIfNotSetUp)
 	defer stop()
 
-	s.keepStores(parts)
 	if err := handler.Setup(g); err != nil {
 		return errors.Join(fmt.Errorf("set up: %w", err), handler.Cleanup(g))
 	}
@@ -133,6 +132,7 @@ func (s *Session) awaitAssignment(ctx context.Context) ([]int32, map[int32]posit
 	for {
 		wait, cancel := s.assigned.poller(ctx, s.cfg.Tick)
 		parts, at, version, known, err := s.assigned.snapshot()
+		s.keepStores(parts)
 		if err != nil || ctx.Err() != nil || known && len(parts) > 0 {
 			cancel()
 			return parts, at, version, err
@@ -142,7 +142,9 @@ func (s *Session) awaitAssignment(ctx context.Context) ([]int32, map[int32]posit
 	}
 }
 
-// keepStores drops the stores of partitions that are not ours any more.
+// keepStores drops the stores of partitions that are not ours any more. Kept for
+// later they would cost memory, and might miss tombstones that are compacted away
+// meanwhile.
 func (s *Session) keepStores(parts []int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

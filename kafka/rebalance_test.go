@@ -297,3 +297,53 @@ func awaitEnd(t testing.TB, ends chan bool, want bool) {
 		}
 	}
 }
+
+// A session that is stopped while it joins does not wait for the other members.
+func TestStopWhileJoining(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	joining, never := make(chan struct{}), make(chan struct{})
+	defer close(never)
+	var once sync.Once
+	e.instead(kmsg.JoinGroup, 1<<40, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		once.Do(func() { close(joining) })
+		e.cluster.SleepControl(func() { <-never })
+		return lostAnswer(req)
+	})
+	stop := background(t, func(ctx context.Context) error { return runCounter(ctx, c, in, group, table, "a", nil) })
+	<-joining
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(20 * time.Second): // much longer than it waits
+		t.Error("it waits")
+	}
+}
+
+// Rows of a partition that moved away are dropped, also when none is left.
+func TestRowsOfPartitionsThatMovedAwayAreDropped(t *testing.T) {
+	c := broker(t)
+	in, group, table := setUpCounter(t, c, 1)
+	a, run := newCounter(c, in, group, table, "a", nil)
+	background(t, run)
+	truth := produce(t, c, in, 100, 5)
+	eventually(t, c, table, truth)
+	a.assigned.onLost(t.Context(), nil, map[string][]int32{in: {0}})
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		a.mu.Lock()
+		n := len(a.stores)
+		a.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d stores are kept", n)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

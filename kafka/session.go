@@ -93,6 +93,8 @@ const (
 	// minCommitGap keeps a lightly loaded session from committing at every
 	// record: with several sessions in a process the broker pays for each.
 	minCommitGap = 50 * time.Millisecond
+	// closeTimeout is how long the close of a client is waited for.
+	closeTimeout = 3 * time.Second
 	// minPoll is the least time to wait for records.
 	minPoll = 5 * time.Millisecond
 )
@@ -215,7 +217,7 @@ func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandl
 			s.leave(gts)
 		}
 		s.client.Store(nil)
-		gts.CloseAllowingRebalance()
+		s.close(gts)
 		s.assigned.init()
 	}()
 	for ctx.Err() == nil {
@@ -233,6 +235,22 @@ func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandl
 		}
 	}
 	return nil
+}
+
+// close closes a client. One that is joining the group waits for the other members,
+// which may take as long as they may work on what they have; nobody needs to wait
+// for that.
+func (s *Session) close(gts *kgo.GroupTransactSession) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		gts.CloseAllowingRebalance()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
+		s.cfg.log().Info("the client is still joining the group; not waiting for it", "group", s.cfg.Group)
+	}
 }
 
 // leave takes this session out of the group. Nothing is lost when that fails: the
