@@ -38,10 +38,12 @@ type generation struct {
 	claims map[int32]*claim
 	wg     sync.WaitGroup
 
-	polled  map[int32][]Record // with Batches: what the message in hand stands for
-	pending atomic.Int64       // messages handed to goka and not yet marked
-	idle    chan struct{}      // gets a value when pending falls to 0
-	ended   chan error         // a claim ended before the generation
+	// With Batches: what the message in hand stands for. A partition's records are
+	// written before its message is handed over, and read until it is marked.
+	polled  map[int32]*[]Record
+	pending atomic.Int64  // messages handed to goka and not yet marked
+	idle    chan struct{} // gets a value when pending falls to 0
+	ended   chan error    // a claim ended before the generation
 
 	inTxn     bool
 	lastCycle time.Time
@@ -77,7 +79,7 @@ func (s *Session) workOn(ctx context.Context, gts *kgo.GroupTransactSession, han
 	}
 	g := &generation{
 		s: s, gts: gts, version: version, parts: parts, at: at,
-		tasks: map[int32]Task{}, claims: map[int32]*claim{}, polled: map[int32][]Record{},
+		tasks: map[int32]Task{}, claims: map[int32]*claim{}, polled: map[int32]*[]Record{},
 		idle: make(chan struct{}, 1), ended: make(chan error, len(parts)),
 		quiet: map[int32]bool{}, atEnd: map[int32]bool{},
 	}
@@ -170,9 +172,11 @@ func (s *Session) setLive(live bool) {
 // tasks first report are durable, and lets goka read.
 func (g *generation) start(ctx context.Context, handler sarama.ConsumerGroupHandler) error {
 	for _, p := range g.parts {
+		polled := new([]Record)
+		g.polled[p] = polled
 		a := Assignment{
 			Topic: g.s.cfg.Topic, Partition: p, Offset: g.at[p].offset, Metadata: g.at[p].metadata,
-			Polled: func() []Record { return g.polled[p] },
+			Polled: func() []Record { return *polled },
 		}
 		if store := g.s.store(p); store != nil {
 			a.Rows = &Rows{session: g.s, store: store, partition: p}
@@ -366,7 +370,7 @@ func (g *generation) messages(partition int32, records []*kgo.Record) []*sarama.
 // batch keeps the records for the task and returns the message that stands for
 // them, none when there are none.
 func (g *generation) batch(partition int32, records []*kgo.Record) []*sarama.ConsumerMessage {
-	polled := g.polled[partition][:0]
+	polled := (*g.polled[partition])[:0]
 	for _, r := range records {
 		if r.Attrs.IsControl() {
 			continue
@@ -380,7 +384,7 @@ func (g *generation) batch(partition int32, records []*kgo.Record) []*sarama.Con
 			polled[len(polled)-1].Headers = headers
 		}
 	}
-	g.polled[partition] = polled
+	*g.polled[partition] = polled
 	if len(polled) == 0 {
 		return nil
 	}
