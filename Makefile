@@ -32,7 +32,7 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 e2e: ## the program on real Kafka and Prometheus, while it is being killed
 	go test -tags e2e -count=1 -timeout 30m $(E2E) ./e2e/...
 
-bench: ## throughput on real Kafka, beside Kafka Streams where that is at hand; BENCH="-events 1000000"
+bench: ## throughput and loss on real Kafka, beside Kafka Streams, Flink, goka and bare consumers; BENCH="-events 1000000"
 	go run ./bench $(BENCH)
 
 clean: ## what the targets above leave behind
