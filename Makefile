@@ -5,7 +5,7 @@ FUZZTIME ?= 10s
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: build test race lint fuzz e2e bench clean help
+.PHONY: build test race lint fuzz e2e bench bench-latency clean help
 
 build: ## the program, bin/analytics
 	go build -o bin/analytics ./cmd/analytics
@@ -35,8 +35,11 @@ e2e: ## the program on real Kafka and Prometheus, while it is being killed
 bench: ## throughput and loss on real Kafka, beside Kafka Streams, Flink, goka and bare consumers; BENCH="-events 1000000"
 	go run ./bench $(BENCH)
 
+bench-latency: ## from an event to the committed table, on real Kafka, at 2,000 and 20,000 events a second; BENCH="-latency 10s"
+	go run ./bench -latency 60s $(BENCH)
+
 clean: ## what the targets above leave behind
 	rm -rf bin
 
 help: ## this list
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16

@@ -6,14 +6,16 @@
 //	go run ./bench -events 5000000 -runs 3 -out docs/benchmarks.md
 //	go run ./bench -only ragstreams,flink
 //	go run ./bench -rows 500000
+//	go run ./bench -latency 60s
 //
 // Every run begins at the first event under a fresh prefix, with nothing in
 // memory, and ends when all tables are complete, as read over HTTP; then they are
 // compared with the truth. Then the contestants that judge lateness catch up with
 // the topic again, and it is counted what they drop.
 //
-// With -rows it measures instead how long a restart takes with so many rows.
-// ANALYTICS_… variables configure the program.
+// With -rows it measures instead how long a restart takes with so many rows, with
+// -latency how long an event takes until it is in a committed table. ANALYTICS_…
+// variables configure the program.
 package main
 
 import (
@@ -31,13 +33,14 @@ import (
 )
 
 type options struct {
-	events int
-	runs   int
-	seed   uint64
-	out    string
-	peers  string
-	only   string
-	rows   int
+	events  int
+	runs    int
+	seed    uint64
+	out     string
+	peers   string
+	only    string
+	rows    int
+	latency time.Duration
 }
 
 // peersBeside is the default of -peers, seen from the repository.
@@ -65,6 +68,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.peers, "peers", peersBeside, "`folder` that holds kafka-streams-baseline and flink-baseline; what is not there is left out")
 	flag.StringVar(&o.only, "only", "", "contestants, by `names` with commas between: ragstreams,streams,flink,goka,franz,sarama")
 	flag.IntVar(&o.rows, "rows", 0, "measure a restart with so many rows instead")
+	flag.DurationVar(&o.latency, "latency", 0, "measure the latency of events instead, for so long at each rate")
 	flag.Parse()
 	return bench(ctx, o)
 }
@@ -93,6 +97,8 @@ func bench(ctx context.Context, o options) (err error) {
 	switch {
 	case o.rows > 0:
 		return p.restart(ctx, o.rows, o.runs)
+	case o.latency > 0:
+		text, err = p.latencies(ctx, o)
 	default:
 		text, err = p.compete(ctx, o)
 	}

@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"verify":            {"generate"},
 	"app":               {"codecs", "event", "kafka", "metrics", "processors", "queries", "tables", "views", "window"},
 	"cmd/analytics":     {"app", "generate", "kafka", "metrics", "verify"},
-	"bench":             {"generate", "kafka", "tables", "verify", "e2e/servers"},
+	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},
 	"e2e":               {"generate", "internal/scenario", "kafka", "verify", "e2e/servers"},
 	"e2e/servers":       {},
 	"internal/arch":     {},
