@@ -28,8 +28,9 @@ type job struct {
 	dir           string // for files; the parent deletes it
 }
 
-// children count events by the library of their name, into a meter, until ctx ends.
-// An error is one that ends the counting.
+// children count events by the library of their name, into a meter, until ctx ends:
+// not before all are counted, unless the benchmark is interrupted. Then they may
+// still say what was wrong.
 var children = map[string]func(ctx context.Context, j job, m *meter) error{
 	"goka":   countWithGoka,
 	"franz":  countWithFranz,
@@ -45,26 +46,30 @@ func runChild(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("events: %w", err)
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	m := newMeter(events)
-	ended := make(chan error, 1)
-	go func() { ended <- children[args[0]](ctx, job{args[1], args[2], events, args[4], args[5]}, m) }()
-	select {
-	case <-m.done:
-	case err := <-ended:
-		return errors.Join(errors.New("the counting ended early"), err)
-	}
-	line, err := m.line()
+	j := job{args[1], args[2], events, args[4], args[5]}
+	line, err := measure(ctx, events, func(ctx context.Context, m *meter) error { return children[args[0]](ctx, j, m) })
 	if err != nil {
-		return err
-	}
-	stop()
-	if err := <-ended; err != nil {
 		return err
 	}
 	fmt.Println(line)
 	return nil
+}
+
+// measure returns the line of a meter into which count has counted so many events.
+func measure(ctx context.Context, events int64, count func(context.Context, *meter) error) (string, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	m := newMeter(events)
+	ended := make(chan error, 1)
+	go func() { ended <- count(ctx, m) }()
+	select {
+	case <-m.done:
+	case err := <-ended:
+		return "", errors.Join(fmt.Errorf("the counting ended after %d of %d events", m.got.Load(), events), err)
+	}
+	line, err := m.line()
+	stop()
+	return line, errors.Join(err, <-ended)
 }
 
 // child is the parent's side.

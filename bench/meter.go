@@ -42,7 +42,7 @@ func (m *meter) line() (string, error) {
 		return "", err
 	}
 	took := m.last.Sub(time.Unix(0, m.first.Load()))
-	return fmt.Sprintf("events=%d seconds=%.6f cpu_s=%.2f peak_mib=%d", m.got.Load(), took.Seconds(), u.CPU.Seconds(), u.Peak>>20), nil
+	return fmt.Sprintf("events=%d seconds=%.9f cpu_s=%.2f peak_mib=%d", m.got.Load(), took.Seconds(), u.CPU.Seconds(), u.Peak>>20), nil
 }
 
 // parseMeter reads line of a meter that wanted so many events.
