@@ -119,7 +119,7 @@ func contest(ctx context.Context, w io.Writer, all []contestant, runs, events in
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s, run %d: %w", one.name, n+1, err)
 			}
-			fmt.Fprintf(w, "run %d  %-42s %s\n", n+1, one.name, f)
+			fmt.Fprintf(w, "run %d       %-56s %s\n", n+1, one.name, f)
 			results[i].contestant = one
 			results[i].runs = append(results[i].runs, f)
 		}
@@ -135,7 +135,7 @@ func contest(ctx context.Context, w io.Writer, all []contestant, runs, events in
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s, catching up, run %d, %d of %d events late: %w", one.name, n+1, late, events, err)
 			}
-			fmt.Fprintf(w, "catch-up %d  %-37s %d of %d events late\n", n+1, one.name, late, events)
+			fmt.Fprintf(w, "catch-up %d  %-56s %d of %d events late\n", n+1, one.name, late, events)
 			losses[i].name = one.name
 			losses[i].late = append(losses[i].late, late)
 		}
