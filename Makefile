@@ -2,10 +2,11 @@
 # e2e/servers/install.sh installs.
 
 FUZZTIME ?= 10s
+BENCHTIME ?= 1s
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: build test race lint fuzz e2e bench clean help
+.PHONY: build test race lint fuzz e2e bench bench-latency microbench clean help
 
 build: ## the program, bin/analytics
 	go build -o bin/analytics ./cmd/analytics
@@ -32,11 +33,17 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 e2e: ## the program on real Kafka and Prometheus, while it is being killed
 	go test -tags e2e -count=1 -timeout 30m $(E2E) ./e2e/...
 
-bench: ## throughput on real Kafka, beside Kafka Streams where that is at hand; BENCH="-events 1000000"
+bench: ## throughput and loss on real Kafka, beside Kafka Streams, Flink, goka and bare consumers; BENCH="-events 1000000"
 	go run ./bench $(BENCH)
+
+bench-latency: ## from an event to the committed table, on real Kafka, at 2,000 and 20,000 events a second; BENCH="-latency 10s"
+	go run ./bench -latency 60s $(BENCH)
+
+microbench: ## every Go benchmark once, for BENCHTIME (1s) each
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 clean: ## what the targets above leave behind
 	rm -rf bin
 
 help: ## this list
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16

@@ -79,6 +79,19 @@ func (c *cluster) brokerCPU() (time.Duration, error) {
 	return u.CPU, err
 }
 
+// broker returns what the broker uses while do works.
+func (c *cluster) broker(do func() error) (time.Duration, error) {
+	before, err := c.brokerCPU()
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := c.brokerCPU()
+	return after - before, err
+}
+
 // forget deletes the topics that begin with prefix, so that the runs before do
 // not burden the next.
 func (c *cluster) forget(ctx context.Context, prefix string) error {

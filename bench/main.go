@@ -1,14 +1,21 @@
 // Command bench measures how fast the program drains a topic of real Kafka into
-// its tables, and beside it, in turns and from the same topic, Kafka Streams
-// doing the same work, where that is at hand.
+// its tables, and beside it, in turns and from the same topic, others doing the
+// same work or less: Kafka Streams and Flink, where their folders are at hand, goka
+// as its documentation shows it, and bare consumers.
 //
 //	go run ./bench -events 5000000 -runs 3 -out docs/benchmarks.md
+//	go run ./bench -only ragstreams,flink
 //	go run ./bench -rows 500000
+//	go run ./bench -latency 60s
 //
-// With -rows it measures instead how long a restart takes with so many rows.
 // Every run begins at the first event under a fresh prefix, with nothing in
 // memory, and ends when all tables are complete, as read over HTTP; then they are
-// compared with the truth. ANALYTICS_… variables configure the program.
+// compared with the truth. Then the contestants that judge lateness catch up with
+// the topic again, and it is counted what they drop.
+//
+// With -rows it measures instead how long a restart takes with so many rows, with
+// -latency how long an event takes until it is in a committed table. ANALYTICS_…
+// variables configure the program.
 package main
 
 import (
@@ -26,25 +33,22 @@ import (
 )
 
 type options struct {
-	events int
-	runs   int
-	seed   uint64
-	out    string
-	peer   string
-	rows   int
+	events  int
+	runs    int
+	seed    uint64
+	out     string
+	peers   string
+	only    string
+	rows    int
+	latency time.Duration
 }
 
+// peersBeside is the default of -peers, seen from the repository.
+const peersBeside = "../shared/reference"
+
 func main() {
-	var o options
-	flag.IntVar(&o.events, "events", 5_000_000, "events to drain")
-	flag.IntVar(&o.runs, "runs", 3, "runs of each contestant")
-	flag.Uint64Var(&o.seed, "seed", 1, "equal seeds give equal events")
-	flag.StringVar(&o.out, "out", "", "`file` to write the figures to, as Markdown")
-	flag.StringVar(&o.peer, "peer", "../shared/reference/kafka-streams-baseline", "`folder` of Kafka Streams' run.sh; without it the program runs alone")
-	flag.IntVar(&o.rows, "rows", 0, "measure a restart with so many rows instead")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, o)
+	err := run(ctx)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -52,10 +56,21 @@ func main() {
 	}
 }
 
-// contestant drains a topic once.
-type contestant struct {
-	name string
-	run  func(ctx context.Context, topic string) (figures, error)
+func run(ctx context.Context) error {
+	if len(os.Args) > 1 && os.Args[1] == childCommand {
+		return runChild(ctx, os.Args[2:])
+	}
+	var o options
+	flag.IntVar(&o.events, "events", 5_000_000, "events to drain")
+	flag.IntVar(&o.runs, "runs", 3, "runs of each contestant")
+	flag.Uint64Var(&o.seed, "seed", 1, "equal seeds give equal events")
+	flag.StringVar(&o.out, "out", "", "`file` to write the figures to, as Markdown")
+	flag.StringVar(&o.peers, "peers", peersBeside, "`folder` that holds kafka-streams-baseline and flink-baseline; what is not there is left out")
+	flag.StringVar(&o.only, "only", "", "contestants, by `names` with commas between: ragstreams,streams,flink,goka,franz,sarama")
+	flag.IntVar(&o.rows, "rows", 0, "measure a restart with so many rows instead")
+	flag.DurationVar(&o.latency, "latency", 0, "measure the latency of events instead, for so long at each rate")
+	flag.Parse()
+	return bench(ctx, o)
 }
 
 func bench(ctx context.Context, o options) (err error) {
@@ -73,64 +88,73 @@ func bench(ctx context.Context, o options) (err error) {
 			fmt.Fprintln(os.Stderr, "logs are in", site.Dir)
 		}
 	}()
-	binary, err := site.Build(ctx, "./cmd/analytics")
+	p, err := prepare(ctx, site)
 	if err != nil {
 		return err
 	}
-	kafka, err := site.Kafka(ctx, "kafka")
-	if err != nil {
+	defer p.c.client.Close()
+	var text string
+	switch {
+	case o.rows > 0:
+		return p.restart(ctx, o.rows, o.runs)
+	case o.latency > 0:
+		text, err = p.latencies(ctx, o)
+	default:
+		text, err = p.compete(ctx, o)
+	}
+	if err != nil || o.out == "" {
 		return err
 	}
-	c, err := connect(kafka)
-	if err != nil {
-		return err
-	}
-	defer c.client.Close()
-	if o.rows > 0 {
-		return restart(ctx, site, binary, c, o.rows, o.runs)
-	}
-
-	fmt.Printf("loading %d events\n", o.events)
-	began := time.Now()
-	truth, err := c.load(ctx, o.events, o.seed)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("loaded in %s\n", time.Since(began).Round(100*time.Millisecond))
-
-	contestants := []contestant{{"ragstreams", program{site, binary, c, truth}.drain}}
-	script := filepath.Join(site.Root, o.peer, "run.sh")
-	if filepath.IsAbs(o.peer) {
-		script = filepath.Join(o.peer, "run.sh")
-	}
-	if _, err := os.Stat(script); err == nil {
-		contestants = append(contestants, contestant{"Kafka Streams, exactly once, warm", peer{script, c, o.events}.drain})
-	} else {
-		fmt.Println("Kafka Streams is left out: there is no run.sh in the folder of -peer")
-	}
-	results := make([]result, len(contestants))
-	for n := range o.runs {
-		for i, one := range contestants {
-			f, err := one.run(ctx, topic)
-			if err != nil {
-				return fmt.Errorf("%s, run %d: %w", one.name, n+1, err)
-			}
-			fmt.Printf("run %d  %-34s %s\n", n+1, one.name, f)
-			results[i].name = one.name
-			results[i].runs = append(results[i].runs, f)
-		}
-	}
-	fmt.Println()
-	fmt.Print(table(results))
-	if o.out == "" {
-		return nil
-	}
-	version, err := site.KafkaVersion()
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(o.out, []byte(document(o, version, results)), 0o644); err != nil {
+	if err := os.WriteFile(o.out, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write the figures: %w", err)
 	}
 	return nil
+}
+
+// prepare builds the program and starts the broker.
+func prepare(ctx context.Context, site *servers.Site) (*program, error) {
+	binary, err := site.Build(ctx, "./cmd/analytics")
+	if err != nil {
+		return nil, err
+	}
+	kafka, err := site.Kafka(ctx, "kafka")
+	if err != nil {
+		return nil, err
+	}
+	c, err := connect(kafka)
+	return &program{site: site, binary: binary, c: c}, err
+}
+
+// compete measures all contestants and returns the document.
+func (p *program) compete(ctx context.Context, o options) (string, error) {
+	peers := o.peers
+	if !filepath.IsAbs(peers) {
+		peers = filepath.Join(p.site.Root, peers)
+	}
+	all, leftOut, err := choose(contestants(p, peers, o.events), o.only, exists)
+	if err != nil {
+		return "", err
+	}
+	for _, line := range leftOut {
+		fmt.Println(line)
+	}
+	version, err := p.site.KafkaVersion()
+	if err != nil {
+		return "", err
+	}
+	fmt.Printf("loading %d events\n", o.events)
+	began := time.Now()
+	if p.truth, err = p.c.load(ctx, o.events, o.seed); err != nil {
+		return "", err
+	}
+	fmt.Printf("loaded in %s\n", time.Since(began).Round(100*time.Millisecond))
+	results, losses, err := contest(ctx, os.Stdout, all, o.runs, o.events)
+	if err != nil {
+		return "", err
+	}
+	fmt.Printf("\n%s\n", table(results))
+	if len(losses) > 0 {
+		fmt.Print(lossTable(losses, o.events))
+	}
+	return document(o, version, results, losses), nil
 }

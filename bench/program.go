@@ -20,52 +20,68 @@ type program struct {
 	site   *servers.Site
 	binary string
 	c      *cluster
-	truth  *generate.Truth
+	truth  *generate.Truth // of the topic that is drained
 }
 
-const (
-	pollInterval = 200 * time.Millisecond // seldom enough to cost nothing
-	drainLimit   = 20 * time.Minute
-)
+const pollInterval = 200 * time.Millisecond // seldom enough to cost nothing
 
-func (p program) drain(ctx context.Context, topic string) (figures, error) {
-	ctx, cancel := context.WithTimeout(ctx, drainLimit)
-	defer cancel()
-	prefix := fmt.Sprintf("bench-%d-", time.Now().UnixMilli())
+// process describes a process that reads topic into tables of its own, whose
+// topics begin with prefix, and returns the address that it will serve.
+func (p *program) process(prefix, topic string, env ...string) (one *servers.Program, address string, err error) {
 	port, err := servers.FreePort()
 	if err != nil {
-		return figures{}, err
+		return nil, "", err
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	one := p.site.Program("program-"+prefix, p.binary, append(os.Environ(),
-		"ANALYTICS_KAFKA_BROKERS="+p.c.kafka.Address, "ANALYTICS_KAFKA_PREFIX="+prefix, "ANALYTICS_KAFKA_REPLICATION=1",
-		"ANALYTICS_SOURCES="+topic, "ANALYTICS_INSTANCE=bench", "ANALYTICS_HTTP_LISTEN="+address), "run")
-	before, err := p.c.brokerCPU()
+	address = fmt.Sprintf("127.0.0.1:%d", port)
+	env = append(env, "ANALYTICS_KAFKA_BROKERS="+p.c.kafka.Address, "ANALYTICS_KAFKA_PREFIX="+prefix, "ANALYTICS_KAFKA_REPLICATION=1",
+		"ANALYTICS_SOURCES="+topic, "ANALYTICS_INSTANCE=bench", "ANALYTICS_HTTP_LISTEN="+address)
+	return p.site.Program("program-"+prefix, p.binary, append(os.Environ(), env...), "run"), address, nil
+}
+
+// running is a program that drains a topic.
+type running struct {
+	*servers.Program
+	tables verify.Client
+	prefix string
+}
+
+// during runs the program on topic while do works, then stops it and deletes its
+// topics.
+func (p *program) during(ctx context.Context, topic string, env []string, do func(running) error) error {
+	prefix := fmt.Sprintf("bench-%d-", time.Now().UnixMilli())
+	one, address, err := p.process(prefix, topic, env...)
 	if err != nil {
-		return figures{}, err
+		return err
 	}
 	if err := one.Start(); err != nil {
-		return figures{}, err
+		return err
 	}
-	f, err := p.measure(ctx, one, verify.Client{URL: "http://" + address}, prefix)
-	if err != nil {
-		return figures{}, errors.Join(fmt.Errorf("%w; its log ends with\n%s", err, one.Tail(20)), one.Kill())
+	if err := do(running{one, verify.Client{URL: "http://" + address}, prefix}); err != nil {
+		return errors.Join(fmt.Errorf("%w; its log ends with\n%s", err, one.Tail(20)), one.Kill())
 	}
-	after, err := p.c.brokerCPU()
-	if err != nil {
-		return figures{}, err
-	}
-	f.brokerCPU = perEvent(after-before, p.truth.Count("", ""))
 	if err := one.Stop(30 * time.Second); err != nil {
-		return figures{}, err
+		return err
 	}
-	return f, p.c.forget(ctx, prefix)
+	return p.c.forget(ctx, prefix)
+}
+
+func (p *program) drain(ctx context.Context, topic string) (figures, error) {
+	var f figures
+	err := p.during(ctx, topic, nil, func(one running) error {
+		used, err := p.c.broker(func() (err error) {
+			f, err = p.measure(ctx, one)
+			return err
+		})
+		f.brokerCPU = perEvent(used, p.truth.Count("", ""))
+		return err
+	})
+	return f, err
 }
 
 // measure waits until all tables are complete and takes the figures, then checks
 // that the tables are true.
-func (p program) measure(ctx context.Context, one *servers.Program, tables verify.Client, prefix string) (figures, error) {
-	if err := p.complete(ctx, one, tables); err != nil {
+func (p *program) measure(ctx context.Context, one running) (figures, error) {
+	if err := p.complete(ctx, one); err != nil {
 		return figures{}, err
 	}
 	end := time.Now()
@@ -73,16 +89,12 @@ func (p program) measure(ctx context.Context, one *servers.Program, tables verif
 	if err != nil {
 		return figures{}, err
 	}
-	begin, err := p.began(ctx, prefix)
+	begin, err := p.began(ctx, one.prefix)
 	if err != nil {
 		return figures{}, err
 	}
-	differences, err := tables.Compare(ctx, p.truth)
-	if err != nil {
+	if err := p.compare(ctx, one); err != nil {
 		return figures{}, err
-	}
-	if len(differences) > 0 {
-		return figures{}, fmt.Errorf("the tables are wrong in %d places, such as %s", len(differences), strings.Join(differences[:min(3, len(differences))], "; "))
 	}
 	n := p.truth.Count("", "")
 	return figures{
@@ -92,8 +104,20 @@ func (p program) measure(ctx context.Context, one *servers.Program, tables verif
 	}, nil
 }
 
+// compare returns an error unless the tables are true.
+func (p *program) compare(ctx context.Context, one running) error {
+	differences, err := one.tables.Compare(ctx, p.truth)
+	if err != nil {
+		return err
+	}
+	if len(differences) > 0 {
+		return fmt.Errorf("the tables are wrong in %d places, such as %s", len(differences), strings.Join(differences[:min(3, len(differences))], "; "))
+	}
+	return nil
+}
+
 // complete returns when every table holds all that the truth does.
-func (p program) complete(ctx context.Context, one *servers.Program, tables verify.Client) error {
+func (p *program) complete(ctx context.Context, one running) error {
 	total := p.truth.Total()
 	var timed int64
 	for _, l := range total.Latency {
@@ -110,22 +134,33 @@ func (p program) complete(ctx context.Context, one *servers.Program, tables veri
 		{"errors", url.Values{}, total.Events().Errors},
 	} {
 		t.query.Set("total", "true")
-		for {
-			answer, err := tables.Table(ctx, t.name, t.query)
-			if err == nil && sum(answer) >= t.want {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("table %s is not complete: %w", t.name, errors.Join(ctx.Err(), err))
-			case <-time.After(pollInterval):
-			}
-			if !one.Running() {
-				return errors.New("the program has ended")
-			}
+		err := one.await(ctx, func() (bool, error) {
+			answer, err := one.tables.Table(ctx, t.name, t.query)
+			return err == nil && sum(answer) >= t.want, err
+		})
+		if err != nil {
+			return fmt.Errorf("table %s is not complete: %w", t.name, err)
 		}
 	}
 	return nil
+}
+
+// await returns when done does, which may err until the program is ready.
+func (r running) await(ctx context.Context, done func() (bool, error)) error {
+	for {
+		ok, err := done()
+		if ok {
+			return nil
+		}
+		if !r.Running() {
+			return errors.New("the program has ended")
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(pollInterval):
+		}
+	}
 }
 
 // ready asks /readyz.
@@ -153,7 +188,7 @@ func sum(a *verify.Answer) int64 {
 
 // began returns when the program began to read: the time of its first report, which
 // it sends before it reads.
-func (p program) began(ctx context.Context, prefix string) (time.Time, error) {
+func (p *program) began(ctx context.Context, prefix string) (time.Time, error) {
 	reports := prefix + "progress"
 	first, err := p.c.admin.ListOffsetsAfterMilli(ctx, 0, reports)
 	if err = errors.Join(err, first.Error()); err != nil {

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +25,7 @@ func perEvent(d time.Duration, n int64) float64 { return float64(d.Microseconds(
 
 // result is all runs of a contestant.
 type result struct {
-	name string
+	contestant
 	runs []figures
 }
 
@@ -37,9 +35,7 @@ func (r result) spread(of func(figures) float64) [3]float64 {
 	for _, f := range r.runs {
 		all = append(all, of(f))
 	}
-	slices.Sort(all)
-	n := len(all)
-	return [3]float64{all[0], (all[(n-1)/2] + all[n/2]) / 2, all[n-1]}
+	return spread(all)
 }
 
 var columns = []struct {
@@ -53,7 +49,7 @@ var columns = []struct {
 	{"peak MiB", func(f figures) float64 { return f.peak }, thousands},
 }
 
-// table is the results in Markdown, the first contestant compared with the others.
+// table is the results in Markdown, and below it how ours compare with the others.
 func table(results []result) string {
 	var b strings.Builder
 	b.WriteString("| min / **median** / max |")
@@ -69,39 +65,23 @@ func table(results []result) string {
 		}
 		b.WriteByte('\n')
 	}
-	speed := func(r result) float64 { return r.spread(columns[0].of)[1] }
+	if results[0].short != ours {
+		return b.String()
+	}
+	b.WriteByte('\n')
 	for _, r := range results[1:] {
-		fmt.Fprintf(&b, "\n%s drains %.1f times as many events a second as %s (medians).\n", results[0].name, speed(results[0])/speed(r), r.name)
+		fmt.Fprintf(&b, "- %s against %s: %s.\n", results[0].name, r.name, ratios(results[0], r))
 	}
 	return b.String()
 }
 
-// document is what is written to docs.
-func document(o options, kafka string, results []result) string {
-	return fmt.Sprintf(`# Benchmarks
-
-Written by `+"`make bench`"+` on %s:
-
-`+"```sh\n"+`go run ./bench -events %d -runs %d -seed %d -out %s
-`+"```"+`
-
-%d CPUs, shared by all processes; %s on %s/%s; Apache Kafka %s, one broker on the same
-machine. %s events of about 400 bytes in one topic of 4 partitions: 20 tenants × 7 event
-types × 5 models, ten minutes of event time, 1 %% errors. The contestants take turns and
-read the same topic.
-
-%s
-- events/s: for ragstreams from the moment at which it begins to read, in a fresh
-  process, until all tables are complete over HTTP; they are then compared with the
-  truth. For Kafka Streams from its first event to its last aggregate, the JVM warm
-  from up to %s events.
-- CPU: ragstreams' whole process, start included; Kafka Streams' from its first event.
-- The broker's CPU is over all that it did meanwhile, warm-up included, by the events
-  that were read.
-- Kafka Streams does not drop duplicates and keeps 10 s windows and error groups, with
-  exactly once at 100 ms; ragstreams does all it does.
-`, time.Now().UTC().Format("2 January 2006"), o.events, o.runs, o.seed, o.out,
-		runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, kafka, thousands(float64(o.events)), table(results), thousands(warmUp))
+// ratios are the medians of a divided by those of b.
+func ratios(a, b result) string {
+	var parts []string
+	for _, c := range columns {
+		parts = append(parts, fmt.Sprintf("%s × %s", hundredths(a.spread(c.of)[1]/b.spread(c.of)[1]), c.title))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func hundredths(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }

@@ -5,60 +5,59 @@ import (
 	"testing"
 )
 
-func TestParsePeer(t *testing.T) {
-	const line = "app=baseline-7 mode=eos grace=1800 parsed=200000 aggregated=200000 error_groups=1990 dropped_late=0 seconds=1.25 " +
-		"events_per_s=160000 cpu_s=1.8 cpu_total_s=5.0 peak_rss_mib=901 close_s=0.1\n"
-	app, f, err := parsePeer(line, 200_000)
-	if want := (figures{eventsPerSecond: 160_000, cpu: 9, peak: 901}); err != nil || app != "baseline-7" || f != want {
-		t.Errorf("parsePeer(%q) = %q, %+v, %v, want %+v", line, app, f, err, want)
-	}
-	for name, bad := range map[string]string{
-		"nothing":         "",
-		"stalled":         "app=baseline-7 STALLED",
-		"an event missed": strings.Replace(line, "aggregated=200000", "aggregated=199999", 1),
-		"dropped as late": strings.Replace(line, "dropped_late=0", "dropped_late=1", 1),
-		"no figure":       strings.Replace(line, "cpu_s=1.8", "cpu_s=?", 1),
-		"no name":         strings.Replace(line, "app=", "", 1),
+func TestSpread(t *testing.T) {
+	for _, tt := range []struct {
+		of   []float64
+		want [3]float64
+	}{
+		{[]float64{5}, [3]float64{5, 5, 5}},
+		{[]float64{3, 1, 2}, [3]float64{1, 2, 3}},
+		{[]float64{4, 1, 3, 2}, [3]float64{1, 2.5, 4}},
 	} {
-		if _, f, err := parsePeer(bad, 200_000); err == nil {
-			t.Errorf("%s: parsePeer(%q) = %+v, want an error", name, bad, f)
+		if got := spread(tt.of); got != tt.want {
+			t.Errorf("spread(%v) = %v, want %v", tt.of, got, tt.want)
 		}
 	}
 }
 
-func TestSpread(t *testing.T) {
-	r := func(values ...float64) (r result) {
-		for _, v := range values {
-			r.runs = append(r.runs, figures{peak: v})
-		}
-		return r
-	}
-	for _, tt := range []struct {
-		of   result
-		want [3]float64
-	}{
-		{r(5), [3]float64{5, 5, 5}},
-		{r(3, 1, 2), [3]float64{1, 2, 3}},
-		{r(4, 1, 3, 2), [3]float64{1, 2.5, 4}},
-	} {
-		if got := tt.of.spread(func(f figures) float64 { return f.peak }); got != tt.want {
-			t.Errorf("spread of %v = %v, want %v", tt.of.runs, got, tt.want)
-		}
-	}
+func resultOf(short string, runs ...figures) result {
+	return result{contestant{short: short, name: "the " + short, note: "note of " + short}, runs}
 }
 
 func TestTable(t *testing.T) {
-	got := table([]result{
-		{"ours", []figures{{500_000, 3.14, 830, 1.5}}},
-		{"theirs", []figures{{160_000, 9, 1000, 2.4}}},
-	})
+	us, others := resultOf(ours, figures{500_000, 3, 830, 1.5}), resultOf("others", figures{200_000, 9, 1000, 2}, figures{200_000, 9, 1000, 4})
+	got := table([]result{us, others})
 	for _, want := range []string{
-		"| ours | 500,000 / **500,000** / 500,000 | 3.14 / **3.14** / 3.14 | 1.50 / **1.50** / 1.50 | 830 / **830** / 830 |",
-		"ours drains 3.1 times as many events a second as theirs",
+		"| the ragstreams | 500,000 / **500,000** / 500,000 | 3.00 / **3.00** / 3.00 | 1.50 / **1.50** / 1.50 | 830 / **830** / 830 |\n",
+		"| 2.00 / **3.00** / 4.00 |",
+		"- the ragstreams against the others: 2.50 × events/s, 0.33 × CPU µs/event, 0.50 × broker CPU µs/event, 0.83 × peak MiB.\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("table has no %q:\n%s", want, got)
 		}
+	}
+	if got := table([]result{others, us}); strings.Contains(got, "against") {
+		t.Errorf("a table that does not begin with ours compares:\n%s", got)
+	}
+}
+
+func TestDocument(t *testing.T) {
+	o := options{events: 200, runs: 2, seed: 7, only: "ragstreams", out: "docs/x.md"}
+	results := []result{resultOf(ours, figures{500_000, 3, 830, 1.5})}
+	got := document(o, "4.3.1", results, []loss{{"the ragstreams", []int64{0, 0}}, {"others", []int64{50, 20}}})
+	for _, want := range []string{
+		"go run ./bench -events 200 -runs 2 -seed 7 -only ragstreams -out docs/x.md\n",
+		"- **the ragstreams**: note of ragstreams\n",
+		"\n## Catching up without loss\n",
+		"| the ragstreams | 0 / **0** / 0 | 0.00 / **0.00** / 0.00 % |\n",
+		"| others | 20 / **35** / 50 | 10.00 / **17.50** / 25.00 % |\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the document has no %q:\n%s", want, got)
+		}
+	}
+	if got := document(o, "4.3.1", results, nil); strings.Contains(got, "Catching up") {
+		t.Errorf("nobody caught up, but the document says:\n%s", got)
 	}
 }
 

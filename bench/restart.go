@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -17,16 +16,12 @@ import (
 
 // restart measures how long the program takes until it is ready with n rows in a
 // table: from the start of the process until /readyz says so, all restored.
-func restart(ctx context.Context, site *servers.Site, binary string, c *cluster, n, runs int) error {
+func (p *program) restart(ctx context.Context, n, runs int) error {
 	prefix := fmt.Sprintf("restart-%d-", time.Now().UnixMilli())
-	port, err := servers.FreePort()
+	one, address, err := p.process(prefix, "restart-rag-traces")
 	if err != nil {
 		return err
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	one := site.Program("program-"+prefix, binary, append(os.Environ(),
-		"ANALYTICS_KAFKA_BROKERS="+c.kafka.Address, "ANALYTICS_KAFKA_PREFIX="+prefix, "ANALYTICS_KAFKA_REPLICATION=1",
-		"ANALYTICS_SOURCES=restart-rag-traces", "ANALYTICS_INSTANCE=bench", "ANALYTICS_HTTP_LISTEN="+address), "run")
 	took, err := untilReady(ctx, one, address)
 	if err != nil {
 		return err
@@ -35,7 +30,7 @@ func restart(ctx context.Context, site *servers.Site, binary string, c *cluster,
 	if err := one.Stop(30 * time.Second); err != nil {
 		return err
 	}
-	if err := c.writeRows(ctx, prefix+tables.TrafficTable.Name+"-table", n); err != nil {
+	if err := p.c.writeRows(ctx, prefix+tables.TrafficTable.Name+"-table", n); err != nil {
 		return err
 	}
 	for range runs {
@@ -53,7 +48,7 @@ func restart(ctx context.Context, site *servers.Site, binary string, c *cluster,
 			return err
 		}
 	}
-	return c.forget(ctx, prefix)
+	return p.c.forget(ctx, prefix)
 }
 
 func untilReady(ctx context.Context, one *servers.Program, address string) (time.Duration, error) {

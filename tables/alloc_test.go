@@ -96,3 +96,19 @@ func BenchmarkRowAppend(b *testing.B) {
 		dst = row.Append(dst[:0])
 	}
 }
+
+// BenchmarkRowAdd is one partial merged into the newest of seven open panes.
+func BenchmarkRowAdd(b *testing.B) {
+	var m tables.Latency
+	for i, ns := range durations()[:50] {
+		m.Observe(ns, "4bf92f3577b34da6a3ce929d0e0e4736", int64(i))
+	}
+	var row tables.Row[tables.Latency, *tables.Latency]
+	for pane := range int64(7) {
+		row.Add(pane*10_000, &m)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		row.Add(60_000, &m)
+	}
+}

@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"verify":            {"generate"},
 	"app":               {"codecs", "event", "kafka", "metrics", "processors", "queries", "tables", "views", "window"},
 	"cmd/analytics":     {"app", "generate", "kafka", "metrics", "verify"},
-	"bench":             {"generate", "kafka", "tables", "verify", "e2e/servers"},
+	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},
 	"e2e":               {"generate", "internal/scenario", "kafka", "verify", "e2e/servers"},
 	"e2e/servers":       {},
 	"internal/arch":     {},
@@ -39,8 +39,8 @@ var allowed = map[string][]string{
 
 // only lists the packages outside the module that few may use.
 var only = map[string][]string{
-	"github.com/lovoo/goka":                          {"processors", "kafka", "views", "alerts", "app"},
-	"github.com/IBM/sarama":                          {"kafka"},
+	"github.com/lovoo/goka":                          {"processors", "kafka", "views", "alerts", "app", "bench"},
+	"github.com/IBM/sarama":                          {"kafka", "bench"},
 	"github.com/rabbitmq/amqp091-go":                 {"alerts/rabbitmq"},
 	"github.com/prometheus/client_golang/prometheus": {"metrics", "app", "internal/scenario"},
 	"github.com/twmb/franz-go/pkg/kfake":             {"kafka"},
