@@ -26,7 +26,8 @@ type Topic struct {
 	// Retention is how long records must be kept at least; 0 with Compact or
 	// Forever says nothing of time.
 	Retention time.Duration
-	// Forever: records are never deleted by age; the owner purges them.
+	// Forever: records are never deleted by age; the owner purges them. Neither
+	// these nor those with a Retention are ever deleted for their size.
 	Forever bool
 	// Create makes the topic when it is missing; else a missing topic is an
 	// error, or with Optional only reported.
@@ -134,9 +135,11 @@ func createTopic(ctx context.Context, adm *kadm.Client, t Topic, replication int
 	case t.Forever:
 		set("cleanup.policy", "delete")
 		set("retention.ms", "-1")
+		set("retention.bytes", "-1")
 	case t.Retention > 0:
 		set("cleanup.policy", "delete")
 		set("retention.ms", strconv.FormatInt(t.Retention.Milliseconds(), 10))
+		set("retention.bytes", "-1") // the cluster's log.retention.bytes knows nothing of this time
 	}
 	if t.Public {
 		set("compression.type", "gzip")
@@ -184,6 +187,10 @@ func awaitTopic(ctx context.Context, adm *kadm.Client, name string) error {
 	}
 }
 
+// minMessageBytes is what a topic must take at once. A producer of this package
+// puts up to as much into a batch, and a row has no other limit.
+const minMessageBytes = 1 << 20
+
 // checkConfigs compares the policies of existing topics with what is needed.
 // A user that may not read configurations is taken at the word of who made the
 // topics.
@@ -208,27 +215,53 @@ func checkConfigs(ctx context.Context, adm *kadm.Client, topics []Topic, existin
 		for _, e := range rc.Configs {
 			settings[e.Key] = e.MaybeValue()
 		}
-		policy := settings["cleanup.policy"]
-		deletes := policy == "" || strings.Contains(policy, "delete")
-		if t.Compact && policy != "compact" {
-			faults = append(faults, fmt.Errorf("topic %s has cleanup.policy %q, want \"compact\": rows would be lost; "+
-				"alter it with kafka-configs.sh --alter --add-config cleanup.policy=compact", t.Name, policy))
-		}
-		if !t.Compact && (t.Forever || t.Retention > 0) && strings.Contains(policy, "compact") {
-			faults = append(faults, fmt.Errorf("topic %s has cleanup.policy %q, want \"delete\": compaction would drop records", t.Name, policy))
-		}
-		ms, err := strconv.ParseInt(settings["retention.ms"], 10, 64)
-		if err != nil || !deletes || ms < 0 {
-			continue
-		}
-		kept := time.Duration(ms) * time.Millisecond
-		if t.Forever {
-			faults = append(faults, fmt.Errorf("topic %s has retention.ms %d (%s), want -1: records would be deleted before they are read", t.Name, ms, kept))
-		} else if t.Retention > kept {
-			faults = append(faults, fmt.Errorf("topic %s has retention.ms %d (%s), shorter than the %s that is needed", t.Name, ms, kept, t.Retention))
-		}
+		faults = append(faults, t.faults(settings)...)
 	}
 	return faults
+}
+
+// faults compares the settings of a topic with what is needed. Settings are those
+// in force, the broker's where the topic has none; one that a broker does not tell
+// is taken to be right.
+func (t *Topic) faults(settings map[string]string) (faults []error) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	number := func(key string) (n int64, told bool) {
+		n, err := strconv.ParseInt(settings[key], 10, 64)
+		return n, err == nil
+	}
+	policy := settings["cleanup.policy"]
+	deletes := policy == "" || strings.Contains(policy, "delete")
+	if t.Compact && policy != "compact" {
+		fault("topic %s has cleanup.policy %q, want \"compact\": rows would be lost; %s", t.Name, policy, t.alter("cleanup.policy=compact"))
+	}
+	if !t.Compact && (t.Forever || t.Retention > 0) && strings.Contains(policy, "compact") {
+		fault("topic %s has cleanup.policy %q, want \"delete\": compaction would drop records; %s", t.Name, policy, t.alter("cleanup.policy=delete"))
+	}
+	if most, told := number("max.message.bytes"); told && most < minMessageBytes {
+		fault("topic %s has max.message.bytes %d, want at least %d: records would be refused; %s",
+			t.Name, most, minMessageBytes, t.alter(fmt.Sprint("max.message.bytes=", minMessageBytes)))
+	}
+	if !deletes {
+		return faults
+	}
+	if ms, told := number("retention.ms"); told && ms >= 0 {
+		kept := time.Duration(ms) * time.Millisecond
+		if t.Forever {
+			fault("topic %s has retention.ms %d (%s), want -1: records would be deleted before they are read; %s", t.Name, ms, kept, t.alter("retention.ms=-1"))
+		} else if t.Retention > kept {
+			fault("topic %s has retention.ms %d (%s), shorter than the %s that is needed; %s",
+				t.Name, ms, kept, t.Retention, t.alter(fmt.Sprint("retention.ms=", t.Retention.Milliseconds())))
+		}
+	}
+	if size, told := number("retention.bytes"); told && size >= 0 && (t.Forever || t.Retention > 0) {
+		fault("topic %s has retention.bytes %d, want -1: records would be deleted before their time; %s", t.Name, size, t.alter("retention.bytes=-1"))
+	}
+	return faults
+}
+
+// alter says how a setting of the topic is changed.
+func (t *Topic) alter(setting string) string {
+	return fmt.Sprintf("alter it with kafka-configs.sh --bootstrap-server … --alter --topic %s --add-config %s", t.Name, setting)
 }
 
 // Purge deletes the records of a topic's partitions below the given offsets.

@@ -30,6 +30,7 @@ func TestEnsureTopicsNamesEveryFault(t *testing.T) {
 		{"wrong partitions", Topic{Name: base + "three", Partitions: 4}, []string{"has 3 partitions", "is 4"}},
 		{"not compacted", Topic{Name: base + "deleted", Partitions: 1, Compact: true}, []string{`cleanup.policy "delete"`, `"compact"`}},
 		{"compacted", Topic{Name: base + "compacted", Partitions: 1, Forever: true}, []string{`cleanup.policy "compact"`, `"delete"`}},
+		{"compacted, and what to do", Topic{Name: base + "compacted", Partitions: 1, Retention: time.Hour}, []string{"kafka-configs.sh", "cleanup.policy=delete"}},
 		{"retention too short", Topic{Name: base + "deleted", Partitions: 1, Retention: 2 * time.Hour}, []string{"retention.ms 3600000", "2h0m0s"}},
 		{"retention at all", Topic{Name: base + "deleted", Partitions: 1, Forever: true}, []string{"retention.ms 3600000", "-1"}},
 	} {

@@ -223,7 +223,6 @@ func (t *TableTask[M, P]) sendWindows() {
 
 func (t *TableTask[M, P]) forget(r *tableRow[M, P]) {
 	delete(t.rows, r.key)
-	r.dirty = true // and not in rows: Flush deletes it
 	t.deleted = append(t.deleted, r.key)
 	tenant := tenantOf(r.key)
 	if t.perTenant[tenant]--; t.perTenant[tenant] == 0 {

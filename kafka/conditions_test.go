@@ -1,0 +1,64 @@
+package kafka
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// A reader gets every offset once and in order, whatever was polled again.
+func TestDeliverNothingOlder(t *testing.T) {
+	p := &partitionConsumer{messages: make(chan *sarama.ConsumerMessage, 10), closing: make(chan struct{})}
+	p.last.Store(4) // reading begins at 5
+	for _, offset := range []int64{3, 4, 5, 6, 5, 6, 8} {
+		p.deliver(&sarama.ConsumerMessage{Offset: offset})
+	}
+	close(p.messages)
+	var got []int64
+	for m := range p.messages {
+		got = append(got, m.Offset)
+	}
+	if want := []int64{5, 6, 8}; !slices.Equal(got, want) {
+		t.Errorf("offsets %v, want %v", got, want)
+	}
+}
+
+// A group that cannot be joined for now is the client's affair; a partition that
+// cannot be read ends the session.
+func TestErrorsOfAPoll(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		ends bool
+	}{
+		{"the group cannot be joined", &kgo.ErrGroupSession{Err: kerr.UnknownMemberID}, false},
+		{"the partition cannot be read", kerr.KafkaStorageError, true},
+	} {
+		g := &generation{}
+		handed, err := g.hand(kgo.NewErrFetch(tt.err))
+		if handed || (err != nil) != tt.ends || tt.ends && !errors.Is(err, tt.err) {
+			t.Errorf("%s: handed = %v, error = %v", tt.name, handed, err)
+		}
+	}
+}
+
+// The rows of a partition that went to another are read anew when it comes back:
+// the other has written since.
+func TestStoresOfLostPartitionsAreDropped(t *testing.T) {
+	s := NewSession(SessionConfig{Table: "table"})
+	for p := range int32(3) {
+		if _, err := s.buildStorage("table", p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := s.store(1)
+	s.keepStores([]int32{1, 2})
+	if got := slices.Sorted(maps.Keys(s.stores)); !slices.Equal(got, []int32{1, 2}) || s.store(1) != kept {
+		t.Errorf("stores of partitions %v are kept, want 1 and 2 as they were", got)
+	}
+}
