@@ -215,7 +215,7 @@ func TestAgeIsThatOfNewEvents(t *testing.T) {
 			d.ingest[0].task, _ = d.stages.ingest.Assign(0, "", nil)
 			d.event(0, clock, clock)
 			flush(d, d.ingest[0].task, false)
-			task.Process(d.source, d.logs[d.names.Events()][0].value)
+			task.Process(d.source, 0, d.logs[d.names.Events()][0].value)
 		}
 		flush(d, task, false)
 	}
@@ -228,11 +228,11 @@ func TestAgeIsThatOfNewEvents(t *testing.T) {
 func TestProgressWithoutAValue(t *testing.T) {
 	d := newDriver(t, 1)
 	for _, value := range [][]byte{nil, {}} {
-		if err := d.progress.Record([]byte("rag-traces/0"), value); err != nil {
+		if err := d.progress.Record([]byte("rag-traces/0"), value, 0); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := d.progress.Record([]byte("rag-traces/0"), []byte{0xff}); err == nil {
+	if err := d.progress.Record([]byte("rag-traces/0"), []byte{0xff}, 0); err == nil {
 		t.Error("no error for what is no report")
 	}
 }

@@ -64,7 +64,7 @@ func TestWhatIsKnownOfDimensionsIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, r := range out.records {
-			assemble.Process(int64(i), r)
+			assemble.Process(int64(i), 0, r)
 		}
 		if n := len(assemble.series); n != maxInterned+1 {
 			t.Errorf("%d series known to assemble, want %d", n, maxInterned+1)

@@ -17,10 +17,10 @@ func TestTimesOfAReportNeverFall(t *testing.T) {
 	m.want(100_000, "the greatest stream time of each")
 
 	m = newMarks(t, window.None, 0)
-	m.Report(partition(0), window.Report{StreamTime: 100_000, NewestTime: 155_000, State: window.Idle})
+	m.send(0, window.Report{StreamTime: 100_000, NewestTime: 155_000, State: window.Idle})
 	m.report(0, 100_000, window.Idle)
 	m.want(100_000, "idle")
-	m.now = time.Hour
+	m.pass(time.Hour)
 	m.want(220_000, "end of the pane of 155 s, and its grace")
 }
 
