@@ -34,7 +34,12 @@ func Run(ctx context.Context, o Options) error {
 	group, ctx := errgroup.WithContext(ctx)
 	r := &run{o: &o, group: group, ctx: ctx, status: newStatus()}
 	observer := metrics.NewObserver(registry, o.Version)
-	r.sources = &sources{config: o.Kafka, topics: o.Sources, interval: o.MetadataInterval, log: o.Logger}
+	r.sources = &sources{
+		topics: o.Sources, interval: o.MetadataInterval, log: o.Logger,
+		look: func(ctx context.Context, topics []string) (map[string]int32, error) {
+			return kafka.PartitionCounts(ctx, o.Kafka, topics)
+		},
+	}
 	r.stages = &stages{
 		o: &o, progress: processors.NewProgress(o.panes(), o.Clock), sources: r.sources, status: r.status,
 		sessions: map[string]map[int]*kafka.Session{}, observe: observer.Committed, eventAge: observer.EventAge, cut: observer.LabelsCut,
@@ -107,6 +112,9 @@ func (r *run) tellReady(all []queries.Table) {
 	}
 }
 
+// sourcesPart is the part that looks for source topics.
+const sourcesPart = "source topics"
+
 // start starts every part, each under a supervisor, once Kafka is there.
 func (r *run) start(readers []member) error {
 	if err := r.makeTopics(); err != nil || r.ctx.Err() != nil {
@@ -114,10 +122,17 @@ func (r *run) start(readers []member) error {
 	}
 	progress := r.stages.progress
 	r.sources.changed = progress.Expect
+	start := r.o.Start
 	r.sources.appear = func(topic string) {
-		for _, m := range r.stages.ingest(topic, r.sources.count(topic)) {
+		for _, m := range r.stages.ingest(topic, r.sources.count(topic), start) {
 			r.supervise(m)
 		}
+	}
+	// Until the first look nobody knows what ingest there must be. A topic that
+	// appears after it is read from its beginning.
+	r.sources.looked = func() {
+		start = kafka.Start{}
+		r.status.clear(sourcesPart)
 	}
 	r.supervise(member{"progress", func(ctx context.Context) error {
 		return kafka.Follower{
@@ -133,13 +148,7 @@ func (r *run) start(readers []member) error {
 	for _, m := range slices.Concat(r.stages.assemble(), r.stages.tables(), readers) {
 		r.supervise(m)
 	}
-	if err := r.sources.refresh(r.ctx); err != nil {
-		return err
-	}
-	for _, topic := range r.sources.missing() {
-		r.o.Logger.Warn("source topic does not exist yet", "topic", topic, "hint", "it is read as soon as it appears; set kafka.create_topics to make it")
-	}
-	r.group.Go(func() error { return r.sources.Run(r.ctx) })
+	r.supervise(member{sourcesPart, r.sources.Run})
 	r.supervise(member{"purge", func(ctx context.Context) error { return purge(ctx, r.stages) }})
 	var own []string
 	for _, t := range ownTopics(r.o) {

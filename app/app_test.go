@@ -142,6 +142,7 @@ func TestTablesEqualGroundTruth(t *testing.T) {
 func TestSourceTopicThatAppearsLater(t *testing.T) {
 	o := testOptions(t)
 	o.CreateTopics = false
+	o.Start = kafka.Start{Latest: true} // all of it comes after the start
 	o.MetadataInterval = 200 * time.Millisecond
 	client := start(t, o)
 	awaitReady(t, client.URL)

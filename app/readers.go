@@ -74,9 +74,13 @@ func viewMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], tabl
 			}
 			return v.Update(p, offset, key, value)
 		}
+		var opened kafka.Opened
+		defer opened.Close()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
 		gv, err := goka.NewView(s.o.Kafka.Brokers, goka.Table(s.o.names().Table(table)), codecs.Raw{},
-			goka.WithViewConsumerSaramaBuilder(kafka.ConsumerBuilder(s.o.Kafka, 2*s.o.SessionTimeout)),
-			goka.WithViewTopicManagerBuilder(kafka.TopicManagerBuilder(s.o.Kafka)),
+			goka.WithViewConsumerSaramaBuilder(opened.Consumers(s.o.Kafka, 2*s.o.SessionTimeout)),
+			goka.WithViewTopicManagerBuilder(opened.TopicManagers(s.o.Kafka)),
 			goka.WithViewStorageBuilder(kafka.ViewStorage()),
 			goka.WithViewHasher(kafka.Hasher),
 			goka.WithViewLogger(kafka.GokaLogger(s.o.Logger)),

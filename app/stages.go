@@ -89,15 +89,20 @@ type member struct {
 	run  func(ctx context.Context) error
 }
 
-func (s *stages) ingest(topic string, partitions int32) []member {
+// ingest returns the members that read a source topic, for the partitions that it
+// has when it appears. They share what it gets later. start is where a new group
+// begins.
+func (s *stages) ingest(topic string, partitions int32, start kafka.Start) []member {
 	n := s.o.names()
 	group := n.IngestGroup(topic)
 	var members []member
 	for i := range min(s.o.Sessions, int(partitions)) {
-		members = append(members, member{fmt.Sprintf("%s-%d", group, i), func(ctx context.Context) error {
-			if err := kafka.BeginGroup(ctx, s.o.Kafka, group, topic, s.o.Start); err != nil {
+		part, start := fmt.Sprintf("%s-%d", group, i), start
+		run := func(ctx context.Context) error {
+			if err := kafka.BeginGroup(ctx, s.o.Kafka, group, topic, start); err != nil {
 				return err
 			}
+			start = kafka.Start{} // a topic that is made again is new
 			return s.runSession(ctx, group, topic, "", i, true, func(out processors.Output) stage {
 				g := processors.NewIngest(processors.IngestConfig{
 					Names: n, Topic: topic, EventPartitions: s.o.Partitions, RecordPartitions: s.o.Partitions,
@@ -109,6 +114,11 @@ func (s *stages) ingest(topic string, partitions int32) []member {
 					return g.Assign(a.Partition, a.Metadata, a.Polled)
 				}}
 			})
+		}
+		// A member that waits for its topic keeps nobody from being ready, as a topic
+		// that never existed does not: the notes of /readyz tell of it.
+		members = append(members, member{part, func(ctx context.Context) error {
+			return s.sources.whileThere(ctx, topic, func() { s.status.clear(part) }, run)
 		}})
 	}
 	return members

@@ -298,7 +298,8 @@ func Reachable(ctx context.Context, c Config) error {
 	return nil
 }
 
-// PartitionCounts returns the number of partitions of the topics that exist.
+// PartitionCounts returns the number of partitions of topics: 0 for one that does
+// not exist, nothing for one that the cluster cannot tell of now.
 func PartitionCounts(ctx context.Context, c Config, topics []string) (map[string]int32, error) {
 	client, err := c.NewClient()
 	if err != nil {
@@ -311,8 +312,11 @@ func PartitionCounts(ctx context.Context, c Config, topics []string) (map[string
 	}
 	counts := map[string]int32{}
 	for _, t := range topics {
-		if d, ok := found[t]; ok && d.Err == nil {
-			counts[t] = int32(len(d.Partitions))
+		switch {
+		case isMissing(found, t):
+			counts[t] = 0
+		case found[t].Err == nil:
+			counts[t] = int32(len(found[t].Partitions))
 		}
 	}
 	return counts, nil

@@ -1,6 +1,12 @@
 package kafka
 
 import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
 	"github.com/lovoo/goka/storage"
 )
@@ -31,4 +37,55 @@ func SkipControl(next func(partition int32, offset int64, key string, value []by
 		}
 		return goka.DefaultUpdate(ctx, s, key, value)
 	}
+}
+
+// Opened remembers what its builders open for one run of a goka view, which closes
+// neither its consumer nor all of its topic managers. The zero Opened is ready to
+// use; it is safe for concurrent use.
+type Opened struct {
+	mu   sync.Mutex
+	open []io.Closer
+}
+
+// Consumers is ConsumerBuilder.
+func (o *Opened) Consumers(c Config, openTimeout time.Duration) goka.SaramaConsumerBuilder {
+	return func([]string, string) (sarama.Consumer, error) {
+		consumer, err := NewConsumer(c, openTimeout)
+		if err != nil {
+			return nil, err
+		}
+		o.add(consumer)
+		return consumer, nil
+	}
+}
+
+// TopicManagers is TopicManagerBuilder.
+func (o *Opened) TopicManagers(c Config) goka.TopicManagerBuilder {
+	build := TopicManagerBuilder(c)
+	return func(brokers []string) (goka.TopicManager, error) {
+		manager, err := build(brokers)
+		if err != nil {
+			return nil, err
+		}
+		o.add(manager)
+		return manager, nil
+	}
+}
+
+func (o *Opened) add(c io.Closer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open = append(o.open, c)
+}
+
+// Close closes everything, also what goka has closed.
+func (o *Opened) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var errs []error
+	for _, c := range o.open {
+		errs = append(errs, c.Close())
+	}
+	o.open = nil
+	return errors.Join(errs...)
 }
