@@ -91,6 +91,7 @@ type run struct {
 	status  *status
 	sources *sources
 	stages  *stages
+	outage  outage
 }
 
 // tellReady logs, once, when everything is restored and works.
@@ -182,7 +183,7 @@ func (r *run) makeTopics() error {
 // supervise starts a part.
 func (r *run) supervise(m member) {
 	r.status.set(m.name, "starting")
-	s := supervisor{name: m.name, run: m.run, log: r.o.Logger, status: r.status, reachable: r.reachable}
+	s := supervisor{name: m.name, run: m.run, log: r.o.Logger, status: r.status, reachable: r.reachable, outage: &r.outage}
 	r.group.Go(func() error { return s.Run(r.ctx) })
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"ragstreams/kafka"
@@ -23,6 +24,26 @@ type supervisor struct {
 	log       *slog.Logger
 	reachable func(ctx context.Context) error
 	status    *status
+	// outage says that Kafka is away, one line every few seconds for all parts.
+	outage *outage
+}
+
+// outage is what all parts notice at once. It is safe for concurrent use.
+type outage struct {
+	mu   sync.Mutex
+	said time.Time
+}
+
+const outageInterval = 3 * time.Second
+
+// say logs unless it has just been said.
+func (o *outage) say(log *slog.Logger, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Since(o.said) >= outageInterval {
+		o.said = time.Now()
+		log.Warn("Kafka cannot be reached, waiting", "error", err)
+	}
 }
 
 const (
@@ -51,7 +72,7 @@ func (s supervisor) Run(ctx context.Context) error {
 		failures++
 		s.status.set(s.name, err.Error())
 		if away := s.reachable(ctx); away != nil {
-			s.log.Warn("Kafka cannot be reached, waiting", "part", s.name, "error", away)
+			s.outage.say(s.log, away)
 			failures, backoff = 0, maxBackoff/2
 		} else {
 			s.log.Warn("failed, starting again", "part", s.name, "error", err, "failures", failures)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,7 @@ func supervised(t *testing.T, reachable error, results ...error) (runs int, took
 		defer cancel()
 		start := time.Now()
 		s := supervisor{
-			name: "part", log: slog.New(slog.DiscardHandler), status: newStatus(),
+			name: "part", log: slog.New(slog.DiscardHandler), status: newStatus(), outage: new(outage),
 			reachable: func(context.Context) error { return reachable },
 			run: func(ctx context.Context) error {
 				runs++
@@ -76,4 +77,34 @@ func TestSupervisorWaitsForKafka(t *testing.T) {
 	if err != nil || runs != len(all)+1 {
 		t.Errorf("error %v after %d runs: while Kafka is away nothing is counted", err, runs)
 	}
+}
+
+// While Kafka is away all parts fail; the log says so every few seconds, not once
+// for each of them.
+func TestOutageIsSaidForAllParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var lines strings.Builder
+		log := slog.New(slog.NewTextHandler(&lines, nil)) // written under the lock of outage
+		away := errors.New("away")
+		var shared outage
+		var parts sync.WaitGroup
+		for range 10 {
+			s := supervisor{
+				name: "part", log: log, status: newStatus(), outage: &shared,
+				reachable: func(context.Context) error { return away },
+				run:       func(context.Context) error { return errors.New("broken") },
+			}
+			parts.Go(func() {
+				if err := s.Run(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		parts.Wait()
+		if n := strings.Count(lines.String(), "Kafka cannot be reached"); n < 3 || n > 4 {
+			t.Errorf("said %d times in ten seconds, want three or four:\n%s", n, lines.String())
+		}
+	})
 }
