@@ -14,12 +14,13 @@ const (
 )
 
 // took notes how many milliseconds of event time were spanned by n records. limit
-// is how many may be; 0: any number.
+// is how many may be; 0: any number. It grows with every transaction, however few
+// of its records were of this partition: the most cautious partition of a session
+// decides for all.
 func (s *stride) took(n int, span, limit int64) {
-	switch {
-	case limit > 0 && span > limit:
-		*s = max(minStride, min(*s, stride(int64(n)*limit/span)))
-	case stride(n) >= *s/2: // as many as were asked for, or nearly
-		*s = min(maxStride, 2**s)
+	next := 2 * *s
+	if limit > 0 && span > 0 {
+		next = min(next, stride(min(int64(n)*limit/span, int64(maxStride))))
 	}
+	*s = min(max(next, minStride), maxStride)
 }

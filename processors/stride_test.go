@@ -46,3 +46,17 @@ func TestReaderTakesNoMoreThanItMayBeAhead(t *testing.T) {
 		t.Errorf("%d records at once where they come every minute, want the least, 64", n)
 	}
 }
+
+// One partition of a session brings nearly nothing and must not slow the others: the
+// least of all strides bounds a poll.
+func TestSparsePartitionSlowsNobodyDown(t *testing.T) {
+	d := newDriver(t, 1)
+	task := d.ingest[0].task
+	value := []byte(`{"event_type":"user_query","timestamp":"2026-03-01T12:00:00Z"}`)
+	for range 10 {
+		task.Process([]codecs.Record{{Value: value}})
+	}
+	if n := task.MaxRecords(); n != 50_000 {
+		t.Errorf("%d records at once, want as many as can be", n)
+	}
+}

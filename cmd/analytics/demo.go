@@ -81,7 +81,7 @@ func play(ctx, disk context.Context, env environment, o demoOptions, brokers []s
 	opts.Kafka.Brokers = brokers
 	opts.Instance, opts.Version, opts.HTTPListen = "demo", version(), o.listen
 	opts.Replication, opts.Sessions = 1, 1
-	opts.HourRetention = demoHistory
+	opts.PaneRetention, opts.HourRetention = demoPanes, demoHistory
 	opts.Sources = opts.Sources[:2]
 	if o.verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(env.stderr, nil))
@@ -170,8 +170,11 @@ var demoBroker = map[string]string{
 // demoSource bounds the source topics: five minutes of traffic.
 var demoSource = map[string]string{"retention.ms": "300000", "retention.bytes": strconv.Itoa(64 << 20)}
 
-// demoHistory is how long the demo keeps closed windows.
-const demoHistory = 2 * time.Hour
+// How long the demo keeps closed windows one by one, and by the hour.
+const (
+	demoPanes   = 15 * time.Minute
+	demoHistory = 2 * time.Hour
+)
 
 // marker names the file that says that a folder may be emptied.
 const marker = "ragstreams-demo"
