@@ -43,13 +43,14 @@ type generation struct {
 	idle    chan struct{} // gets a value when pending falls to 0
 	ended   chan error    // a claim ended before the generation
 
-	inTxn     bool
-	lastCycle time.Time
-	lastTook  time.Duration
-	lastTick  time.Time // of the last commit, tried or done
-	lastEnds  time.Time
-	quiet     map[int32]bool // no record since the last tick
-	atEnd     map[int32]bool // read to its end, when last looked
+	inTxn    bool
+	behind   bool // the last poll did not reach the end of a partition
+	lastPoll time.Time
+	lastTook time.Duration
+	lastTick time.Time // of the last commit, tried or done
+	lastEnds time.Time
+	quiet    map[int32]bool // no record since the last tick
+	atEnd    map[int32]bool // read to its end, when last looked
 }
 
 // runGeneration waits until the assignment is known and works on it until it
@@ -218,9 +219,9 @@ func (g *generation) start(ctx context.Context, handler sarama.ConsumerGroupHand
 	return nil
 }
 
-// gap is how long after the start of a cycle the next may start: a few times
-// what a commit takes, so that a busy broker is asked less often, and never more
-// than the commit interval.
+// gap is how long after a poll the next may come, where the last was read to its
+// end: a few times what a commit takes, so that a busy broker is asked less often,
+// and never more than the commit interval.
 func (g *generation) gap() time.Duration {
 	return min(max(4*g.lastTook, minCommitGap), g.s.cfg.CommitInterval)
 }
@@ -228,19 +229,15 @@ func (g *generation) gap() time.Duration {
 // cycle reads, processes and commits once. It returns without a transaction
 // when there is nothing to do.
 func (g *generation) cycle(ctx context.Context) error {
-	if err := g.wait(ctx, time.Until(g.lastCycle.Add(g.gap()))); err != nil {
+	var pause time.Duration
+	if !g.behind {
+		pause = time.Until(g.lastPoll.Add(g.gap()))
+	}
+	if err := g.wait(ctx, pause); err != nil {
 		return err
 	}
-	// A poll whose time is over returns nothing, though there be records.
-	pollCtx, cancel := g.s.assigned.poller(ctx, max(time.Until(g.lastTick.Add(g.s.cfg.Tick)), minPoll))
-	fetches := g.gts.PollRecords(pollCtx, g.maxRecords())
-	cancel()
 	defer g.gts.AllowRebalance()
-	if !g.s.assigned.current(g.version) {
-		return errReassigned // what was polled is read again
-	}
-	g.lastCycle = time.Now()
-	handed, err := g.hand(fetches)
+	handed, err := g.gather(ctx)
 	if err != nil {
 		return err
 	}
@@ -257,6 +254,35 @@ func (g *generation) cycle(ctx context.Context) error {
 	}
 	g.pace()
 	return nil
+}
+
+// gather polls and processes the records of one transaction: what one poll brings;
+// of a backlog what the commit interval has time for, for a poll brings no more than
+// one fetch did, and every transaction has its price.
+func (g *generation) gather(ctx context.Context) (handed bool, err error) {
+	left := g.maxRecords()
+	until := g.lastTick.Add(g.s.cfg.Tick)
+	for first := true; ; first = false {
+		// A poll whose time is over returns nothing, though there be records.
+		pollCtx, cancel := g.s.assigned.poller(ctx, max(time.Until(until), minPoll))
+		fetches := g.gts.PollRecords(pollCtx, left)
+		cancel()
+		if !g.s.assigned.current(g.version) {
+			return handed, errReassigned // what was polled is read again
+		}
+		if first {
+			g.lastPoll = time.Now()
+			until = g.lastPoll.Add(g.s.cfg.CommitInterval)
+		}
+		n, err := g.hand(fetches)
+		if err != nil {
+			return handed, err
+		}
+		handed = handed || n > 0
+		if left -= n; left <= 0 || !g.behind || !time.Now().Before(until) {
+			return handed, nil
+		}
+	}
 }
 
 // maxRecords is what the most cautious task asks for: a poll bounds the records of
@@ -291,11 +317,13 @@ func (g *generation) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// hand gives all polled records to goka and waits until they are marked.
-func (g *generation) hand(fetches kgo.Fetches) (handed bool, err error) {
+// hand gives all polled records to goka, waits until they are marked, and returns
+// their number.
+func (g *generation) hand(fetches kgo.Fetches) (n int, err error) {
 	if fetches.IsClientClosed() {
-		return false, kgo.ErrClientClosed
+		return 0, kgo.ErrClientClosed
 	}
+	g.behind = false
 	fetches.EachError(func(topic string, partition int32, e error) {
 		// A group session that could not be joined is joined again by the client;
 		// what cannot be mended comes to OnGroupManageError.
@@ -305,7 +333,7 @@ func (g *generation) hand(fetches kgo.Fetches) (handed bool, err error) {
 		}
 	})
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	// One message is held back from the count so that it cannot fall to 0
 	// before all are handed over.
@@ -314,11 +342,12 @@ func (g *generation) hand(fetches kgo.Fetches) (handed bool, err error) {
 		if len(f.Records) == 0 || err != nil {
 			return
 		}
-		handed = true
+		n += len(f.Records)
 		at := g.at[f.Partition]
 		at.offset = f.Records[len(f.Records)-1].Offset + 1
 		g.at[f.Partition] = at
-		g.quiet[f.Partition], g.atEnd[f.Partition] = false, at.offset >= f.LastStableOffset
+		atEnd := at.offset >= f.LastStableOffset
+		g.quiet[f.Partition], g.atEnd[f.Partition], g.behind = false, atEnd, g.behind || !atEnd
 		err = g.begin()
 		for _, m := range g.messages(f.Partition, f.Records) {
 			if err != nil {
@@ -332,19 +361,19 @@ func (g *generation) hand(fetches kgo.Fetches) (handed bool, err error) {
 		}
 	})
 	if err != nil {
-		return handed, err
+		return n, err
 	}
 	if g.pending.Add(-1) == 0 {
-		return handed, nil
+		return n, nil
 	}
 	for {
 		select {
 		case <-g.idle:
 			if g.pending.Load() == 0 {
-				return handed, nil
+				return n, nil
 			}
 		case err := <-g.ended:
-			return handed, err
+			return n, err
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -249,6 +250,38 @@ func TestCountsAreExactAcrossRestarts(t *testing.T) {
 		}
 		eventually(t, c, table, truth)
 		stop()
+	}
+}
+
+// A poll brings no more than one fetch did. A backlog is read by many polls, which
+// share transactions, up to the most records that one may have.
+func TestTransactionsOfABacklog(t *testing.T) {
+	const records = 12
+	for _, most := range []int{records, 5} {
+		c := broker(t)
+		in, group, table := setUpCounter(t, c, 1)
+		truth := produceEach(t, c, in, records, 1, func(r *kgo.Record) { r.Value = make([]byte, 500_000) }) // two a fetch
+		background(t, func(ctx context.Context) error {
+			return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) { cfg.CommitInterval, cfg.MaxPoll = 5*time.Second, most })
+		})
+		eventually(t, c, table, truth)
+		end, err := EndOffset(t.Context(), c, table, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var steps []uint64
+		last := uint64(0)
+		if err := Read(t.Context(), c, table, 0, 0, end, func(m Message) error {
+			n := binary.BigEndian.Uint64(m.Value)
+			steps, last = append(steps, n-last), n
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		// One more: the broker may answer before it has them all.
+		if slices.Max(steps) > uint64(most) || len(steps) > (records+most-1)/most+1 {
+			t.Errorf("transactions of %v records, want all %d, and up to %d at once", steps, records, most)
+		}
 	}
 }
 
