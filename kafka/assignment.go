@@ -2,9 +2,11 @@ package kafka
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +21,43 @@ import (
 type position struct {
 	offset    int64
 	metadata  string
-	committed bool // by this group, as far as we know
+	topic     kadm.TopicID // where offset is; zero: unknown
+	committed bool         // by this group, as far as we know
+}
+
+// topicMark begins the committed metadata, and the id of the topic follows. A topic
+// that is deleted and made again while it is read has the name and the committed
+// offsets of the one before: the broker removes them with the topic, but a member
+// that does not know yet commits them once more, by name.
+const topicMark = "topic-id="
+
+// commitMetadata is what is committed with the offset.
+func (p position) commitMetadata() string {
+	if p.topic == (kadm.TopicID{}) {
+		return p.metadata
+	}
+	return topicMark + p.topic.String() + " " + p.metadata
+}
+
+// committedPosition is the position that was committed with offset and metadata.
+func committedPosition(offset int64, metadata string) position {
+	p := position{offset: offset, metadata: metadata, committed: offset >= 0}
+	marked, ok := strings.CutPrefix(metadata, topicMark)
+	if !ok {
+		return p
+	}
+	encoded, rest, _ := strings.Cut(marked, " ")
+	id, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(id) != len(p.topic) {
+		return p
+	}
+	p.topic, p.metadata = kadm.TopicID(id), rest
+	return p
+}
+
+// elsewhere tells whether p is certainly of another topic than the one with id.
+func (p position) elsewhere(id kadm.TopicID) bool {
+	return p.topic != (kadm.TopicID{}) && id != (kadm.TopicID{}) && p.topic != id
 }
 
 // assignments is what the group gave to a session. The client's callbacks
@@ -139,11 +177,11 @@ func (a *assignments) onFetched(_ context.Context, _ *kgo.Client, resp *kmsg.Off
 	defer a.mu.Unlock()
 	var failed error
 	keep := func(partition int32, offset int64, metadata *string, code int16) {
-		at := position{offset: offset, committed: offset >= 0}
+		var committed string
 		if offset >= 0 && metadata != nil {
-			at.metadata = *metadata
+			committed = *metadata
 		}
-		a.position[partition] = at
+		a.position[partition] = committedPosition(offset, committed)
 		if err := kerr.ErrorForCode(code); err != nil {
 			failed = fmt.Errorf("committed offset of partition %d: %w", partition, err)
 		}
@@ -163,12 +201,21 @@ func (a *assignments) onFetched(_ context.Context, _ *kgo.Client, resp *kmsg.Off
 	return failed
 }
 
-// adjustOffsets lets partitions without a committed offset begin at their first
-// record (see BeginGroup for other wishes), and says so when records were deleted
-// before this group read them.
+// adjustOffsets lets partitions without a committed offset in this topic begin at
+// their first record (see BeginGroup for other wishes), and says so when records
+// were deleted before this group read them.
 func (s *Session) adjustOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	a := &s.assigned
-	starts, err := kadm.NewClient(a.client.Load()).ListStartOffsets(ctx, s.cfg.Topic)
+	adm := kadm.NewClient(a.client.Load())
+	topics, err := adm.ListTopics(ctx, s.cfg.Topic)
+	if err == nil {
+		err = topics.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at topic %s: %w", s.cfg.Topic, err)
+	}
+	id := topics[s.cfg.Topic].ID
+	starts, err := adm.ListStartOffsets(ctx, s.cfg.Topic)
 	if err != nil {
 		return nil, fmt.Errorf("start offsets of %s: %w", s.cfg.Topic, err)
 	}
@@ -180,6 +227,12 @@ func (s *Session) adjustOffsets(ctx context.Context, offsets map[string]map[int3
 		if !ok || first.Err != nil {
 			return nil, fmt.Errorf("start offset of %s/%d: %w", s.cfg.Topic, partition, first.Err)
 		}
+		if at.elsewhere(id) {
+			s.cfg.log().Warn("the topic was deleted and made again; reading it from its beginning",
+				"topic", s.cfg.Topic, "partition", partition, "offset", at.offset)
+			at = position{offset: noOffset}
+		}
+		at.topic = id
 		switch {
 		case at.offset < 0:
 			at.offset = first.Offset
@@ -210,12 +263,16 @@ func (s *Session) checkPositions(ctx context.Context) error {
 	defer a.mu.Unlock()
 	for p := range a.owned {
 		o, ok := offsets.Lookup(s.cfg.Topic, p)
+		ours, theirs := a.position[p], committedPosition(o.At, o.Metadata)
+		if theirs.topic == (kadm.TopicID{}) {
+			theirs.topic = ours.topic
+		}
 		switch {
 		case ok && o.Err != nil: // such as UNSTABLE_OFFSET_COMMIT: still to be decided
 			return fmt.Errorf("offset of %s/%d after an aborted transaction: %w: %w", s.cfg.Topic, p, o.Err, errStartOver)
-		case !a.position[p].committed && (!ok || o.At < 0):
-		case a.position[p] != position{o.At, o.Metadata, true}:
-			return fmt.Errorf("%s/%d: %w: offset %d is committed, %d was", s.cfg.Topic, p, errOutcome, o.At, a.position[p].offset)
+		case !ours.committed && (!ok || o.At < 0):
+		case ours != theirs:
+			return fmt.Errorf("%s/%d: %w: offset %d is committed, %d was", s.cfg.Topic, p, errOutcome, o.At, ours.offset)
 		}
 	}
 	return nil

@@ -176,7 +176,8 @@ func (g *generation) offsets(req *kmsg.TxnOffsetCommitRequest) error {
 	for _, part := range g.parts {
 		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 		at := g.at[part]
-		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = part, at.offset, -1, &at.metadata
+		metadata := at.commitMetadata()
+		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = part, at.offset, -1, &metadata
 		if e, ok := epochs[part]; ok {
 			p.LeaderEpoch = e
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -60,5 +61,32 @@ func TestStoresOfLostPartitionsAreDropped(t *testing.T) {
 	s.keepStores([]int32{1, 2})
 	if got := slices.Sorted(maps.Keys(s.stores)); !slices.Equal(got, []int32{1, 2}) || s.store(1) != kept {
 		t.Errorf("stores of partitions %v are kept, want 1 and 2 as they were", got)
+	}
+}
+
+// An offset is of the topic that it was committed in, not of one that has its name.
+func TestCommittedPositionKnowsItsTopic(t *testing.T) {
+	one, other := kadm.TopicID{1}, kadm.TopicID{2}
+	for _, tt := range []struct {
+		name      string
+		committed position
+		now       kadm.TopicID
+		elsewhere bool
+	}{
+		{"the same topic", position{7, "horizon 3", one, true}, one, false},
+		{"made again", position{7, "horizon 3", one, true}, other, true},
+		{"without metadata", position{0, "", one, true}, other, true},
+		{"by a broker without ids", position{7, "horizon 3", kadm.TopicID{}, true}, one, false},
+		{"read from a broker without ids", position{7, "horizon 3", one, true}, kadm.TopicID{}, false},
+	} {
+		got := committedPosition(tt.committed.offset, tt.committed.commitMetadata())
+		if got != tt.committed || got.elsewhere(tt.now) != tt.elsewhere {
+			t.Errorf("%s: %+v, elsewhere %v; want %+v, %v", tt.name, got, got.elsewhere(tt.now), tt.committed, tt.elsewhere)
+		}
+	}
+	for _, foreign := range []string{"topic-id=", "topic-id=AAAA x", "topic-id=!", "other"} {
+		if got := committedPosition(1, foreign); got.metadata != foreign || got.topic != (kadm.TopicID{}) {
+			t.Errorf("%q: %+v, want all of it as metadata", foreign, got)
+		}
 	}
 }

@@ -323,6 +323,9 @@ func (g *generation) hand(fetches kgo.Fetches) (n int, err error) {
 	if fetches.IsClientClosed() {
 		return 0, kgo.ErrClientClosed
 	}
+	if g.madeAgain(fetches) {
+		return 0, errMadeAgain
+	}
 	g.behind = false
 	fetches.EachError(func(topic string, partition int32, e error) {
 		// A group session that could not be joined is joined again by the client;
@@ -376,6 +379,23 @@ func (g *generation) hand(fetches kgo.Fetches) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// errMadeAgain says that a topic was deleted and made again since the positions in
+// it were looked up.
+var errMadeAgain = fmt.Errorf("the topic was deleted and made again: %w", errStartOver)
+
+func (g *generation) madeAgain(fetches kgo.Fetches) bool {
+	for _, f := range fetches {
+		for _, t := range f.Topics {
+			for _, p := range t.Partitions {
+				if g.at[p.Partition].elsewhere(t.TopicID) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // messages turns the records of one partition into what goka gets.

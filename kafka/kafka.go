@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // Config says how to reach a cluster. The zero value of every field but
@@ -64,7 +66,12 @@ func (c Config) log() *slog.Logger {
 
 // options returns the client options that every client of this package uses.
 func (c Config) options() ([]kgo.Opt, error) {
+	// From version 6 offsets are committed by the id of a topic (KIP-1319), which
+	// nothing tells when the request is ours (settle).
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(kmsg.TxnOffsetCommit.Int16(), 5)
 	opts := []kgo.Opt{
+		kgo.MaxVersions(versions),
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.RetryTimeout(RetryTimeout),
 		kgo.MetadataMinAge(250 * time.Millisecond),

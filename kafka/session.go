@@ -21,7 +21,7 @@ import (
 // goroutine, and only while no callback of the partition runs.
 type Task interface {
 	// Flush sends what was gathered since the last commit and returns the
-	// metadata that is committed with the partition's offset (below 4,096
+	// metadata that is committed with the partition's offset (below 4,000
 	// bytes). atEnd says that the partition was read to its end.
 	Flush(atEnd bool) (metadata string, err error)
 	// Paused says that no more records should be fetched for the partition

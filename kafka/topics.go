@@ -322,7 +322,8 @@ func PartitionCounts(ctx context.Context, c Config, topics []string) (map[string
 	return counts, nil
 }
 
-// Committed is what a group has committed for one partition.
+// Committed is what a group has committed for one partition: where it goes on, and
+// what Task.Flush returned.
 type Committed struct {
 	Offset   int64
 	Metadata string
@@ -342,7 +343,7 @@ func GroupOffsets(ctx context.Context, c Config, group, topic string) (map[int32
 	out := map[int32]Committed{}
 	for p, o := range resp[topic] {
 		if o.Err == nil && o.At >= 0 {
-			out[p] = Committed{o.At, o.Metadata}
+			out[p] = Committed{o.At, committedPosition(o.At, o.Metadata).metadata}
 		}
 	}
 	return out, nil
