@@ -156,7 +156,9 @@ func (r *run) start(readers []member) error {
 		own = append(own, t.Name)
 	}
 	r.supervise(member{hangingPart, hanging{
-		list:  func(ctx context.Context) ([]kafka.Held, error) { return kafka.HeldBack(ctx, r.o.Kafka, own) },
+		list: func(ctx context.Context) ([]kafka.Held, error) {
+			return kafka.HeldBack(ctx, r.o.Kafka, own, r.o.groups())
+		},
 		limit: hangingAfter(r.o.SessionTimeout), log: r.o.Logger, status: r.status,
 	}.Run})
 	return nil

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -10,9 +9,10 @@ import (
 	"ragstreams/kafka"
 )
 
-// hanging looks for transactions in own topics that are open for longer than any
-// of ours may be. The broker has lost track of them and will not end them, and no
-// stage reads past them: without a word everything would stand still.
+// hanging looks for transactions in own topics and groups that are open for longer
+// than any of ours may be. The broker has lost track of them and will not end them,
+// and no stage reads past them or learns where to begin: without a word everything
+// would stand still.
 type hanging struct {
 	list  func(ctx context.Context) ([]kafka.Held, error)
 	limit time.Duration // how long one may be open
@@ -63,10 +63,10 @@ func (h hanging) Run(ctx context.Context) error {
 			if time.Since(began) <= h.limit {
 				continue
 			}
-			lines = append(lines, fmt.Sprintf("%s/%d cannot be read past offset %d, where a transaction hangs", at.Topic, at.Partition, at.Offset))
+			lines = append(lines, at.String())
 			if !said[at] {
 				said[at] = true
-				h.log.Error("a transaction hangs: nothing after it is read", "topic", at.Topic, "partition", at.Partition, "offset", at.Offset,
+				h.log.Error("a transaction hangs: nothing goes on there", "group", at.Group, "topic", at.Topic, "partition", at.Partition, "offset", at.Offset,
 					"open", time.Since(began).Round(time.Second), "hint", "the broker does not end it; see Hanging transactions in docs/operations.md")
 			}
 		}

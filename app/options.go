@@ -150,3 +150,16 @@ func (o *Options) panes() window.Panes {
 }
 
 func (o *Options) names() processors.Names { return processors.Names{Prefix: o.Prefix} }
+
+// groups are the consumer groups of all stages.
+func (o *Options) groups() []string {
+	n := o.names()
+	groups := []string{n.AssembleGroup()}
+	for _, topic := range o.Sources {
+		groups = append(groups, n.IngestGroup(topic))
+	}
+	for _, table := range processors.TableNames {
+		groups = append(groups, n.TableGroup(table))
+	}
+	return groups
+}

@@ -111,35 +111,44 @@ func TestBrokerDiskFull(t *testing.T) {
 // inTransactions does something to the broker while ingest and assemble, which
 // have committed since they were last looked at, are both in the middle of a
 // transaction.
-//
-// The program stands still meanwhile, for nothing must be half committed: a broker
-// without others that ends between deciding a transaction and writing its markers
-// may forget the markers. When it starts it first believes that it still leads its
-// partitions, then that nobody does, and takes a partition without a leader for
-// deleted (seen with 4.3.1). Nobody can read past the transaction from then on.
 func (d *deployment) inTransactions(ctx context.Context, a *instance, strike func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := a.readsOn(ctx); err != nil {
 		return err
 	}
+	both := func(open []string) bool {
+		return !slices.ContainsFunc([]string{"ingest", "assemble"}, func(stage string) bool {
+			return !slices.ContainsFunc(open, func(id string) bool { return strings.HasPrefix(id, stage) })
+		})
+	}
+	return d.nothingHalfEnded(ctx, a, both, strike)
+}
+
+// nothingHalfEnded does something to the broker while no transaction is being ended,
+// and those that are open are as wanted. The program stands still meanwhile.
+//
+// A broker without others that ends between deciding a transaction and writing its
+// markers may forget the markers. When it starts it first believes that it still
+// leads its partitions, then that nobody does, and takes a partition without a
+// leader for deleted (seen with 4.3.1). Nobody can read past the transaction, or
+// learn what its group has committed, from then on.
+func (d *deployment) nothingHalfEnded(ctx context.Context, a *instance, wanted func(open []string) bool, strike func() error) error {
 	for {
 		if err := a.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
-		open, err := d.openTransactions(ctx)
-		if err != nil {
-			return err
-		}
-		if open != nil {
+		open, ending, err := d.transactions(ctx)
+		good := err == nil && !ending && wanted(open)
+		if good {
 			d.t.Logf("%s: the broker is struck while these are open: %v", time.Now().Format("15:04:05.000"), open)
 			err = strike()
 		}
-		if err := errors.Join(err, a.Signal(syscall.SIGCONT)); err != nil || open != nil {
+		if err := errors.Join(err, a.Signal(syscall.SIGCONT)); err != nil || good {
 			return err
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return errors.New("ingest and assemble were never both in a transaction")
+			return errors.New("the transactions were never as wanted")
 		}
 	}
 }
@@ -161,14 +170,13 @@ func (i *instance) readsOn(ctx context.Context) error {
 	}
 }
 
-// openTransactions returns the transactions of the program that are open, or nil
-// if there is none of ingest, or none of assemble, or if one is being ended.
-func (d *deployment) openTransactions(ctx context.Context) ([]string, error) {
+// transactions returns those of the program's transactions that are open, and
+// whether one is being ended.
+func (d *deployment) transactions(ctx context.Context) (open []string, ending bool, err error) {
 	listed, err := d.admin.ListTransactions(ctx, nil, nil)
 	if err != nil {
-		return nil, fmt.Errorf("list transactions: %w", err)
+		return nil, false, fmt.Errorf("list transactions: %w", err)
 	}
-	var open []string
 	for _, txn := range listed.Sorted() {
 		id, own := strings.CutPrefix(txn.TxnID, d.prefix)
 		switch {
@@ -176,15 +184,10 @@ func (d *deployment) openTransactions(ctx context.Context) ([]string, error) {
 		case txn.State == "Ongoing":
 			open = append(open, id)
 		case strings.HasPrefix(txn.State, "Prepare"):
-			return nil, nil
+			ending = true
 		}
 	}
-	for _, stage := range []string{"ingest", "assemble"} {
-		if !slices.ContainsFunc(open, func(id string) bool { return strings.HasPrefix(id, stage) }) {
-			return nil, nil
-		}
-	}
-	return open, nil
+	return open, ending, nil
 }
 
 // awaitEnd waits until a broker has ended by itself.

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lovoo/goka"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -232,7 +234,7 @@ func TestHeldBack(t *testing.T) {
 	topic := tableTopic(t, c)
 	held := func(want ...Held) {
 		t.Helper()
-		got, err := HeldBack(t.Context(), c, []string{topic})
+		got, err := HeldBack(t.Context(), c, []string{topic}, nil)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("held back: %v, %v, want %v", got, err, want)
 		}
@@ -243,11 +245,73 @@ func TestHeldBack(t *testing.T) {
 	open := transaction(t, c, topic, time.Minute, nil, "b", "c")
 	defer open.Close()
 	transaction(t, c, topic, 10*time.Second, commitTxn(), "d")
-	held(Held{topic, 0, 2}) // after the row and its marker
+	held(Held{"", topic, 0, 2}) // after the row and its marker
 	if err := open.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
 		t.Fatal(err)
 	}
 	held()
+}
+
+// A group whose offset an open transaction may change cannot be told where to begin.
+func TestGroupHeldBack(t *testing.T) {
+	c := broker(t)
+	topic := tableTopic(t, c)
+	group, other := topic+"-group", topic+"-other"
+	held := func(want ...Held) {
+		t.Helper()
+		got, err := HeldBack(t.Context(), c, nil, []string{other, group})
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("held back: %v, %v, want %v", got, err, want)
+		}
+	}
+	held()
+	cl, err := c.NewClient(kgo.TransactionalID(group))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	id, epoch, err := cl.ProducerID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := func(offset int64) {
+		t.Helper()
+		add := kmsg.NewPtrAddOffsetsToTxnRequest()
+		add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = group, id, epoch, group
+		added, err := add.RequestWith(t.Context(), cl)
+		if err = cmp.Or(err, kerr.ErrorForCode(added.ErrorCode)); err != nil {
+			t.Fatal(err)
+		}
+		at := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		at.Offset = offset
+		in := kmsg.NewTxnOffsetCommitRequestTopic()
+		in.Topic, in.Partitions = topic, append(in.Partitions, at)
+		commit := kmsg.NewPtrTxnOffsetCommitRequest()
+		commit.TransactionalID, commit.ProducerID, commit.ProducerEpoch, commit.Group, commit.Generation = group, id, epoch, group, -1
+		commit.Topics = append(commit.Topics, in)
+		committed, err := commit.RequestWith(t.Context(), cl)
+		if err == nil {
+			err = kerr.ErrorForCode(committed.Topics[0].Partitions[0].ErrorCode)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := func() {
+		t.Helper()
+		req := kmsg.NewPtrEndTxnRequest()
+		req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = group, id, epoch, true
+		resp, err := req.RequestWith(t.Context(), cl)
+		if err = cmp.Or(err, kerr.ErrorForCode(resp.ErrorCode)); err != nil {
+			t.Fatal(err)
+		}
+		id, epoch = resp.ProducerID, resp.ProducerEpoch
+	}
+	begin(3)
+	end()
+	held()
+	begin(4)
+	held(Held{group, topic, 0, 3})
 }
 
 // Records that retention has deleted are passed over, also by who begins before
