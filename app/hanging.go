@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"strings"
 	"time"
 
@@ -50,6 +51,8 @@ func (h hanging) Run(ctx context.Context) error {
 			if ctx.Err() == nil {
 				h.log.Warn("transactions that hang are not looked for", "error", err)
 			}
+			// What a group waits for may be another transaction the next time.
+			maps.DeleteFunc(since, func(at kafka.Held, _ time.Time) bool { return at.Group != "" })
 			continue
 		}
 		now := map[kafka.Held]time.Time{}

@@ -264,7 +264,7 @@ func (s *Session) checkPositions(ctx context.Context) error {
 	for p := range a.owned {
 		o, ok := offsets.Lookup(s.cfg.Topic, p)
 		ours, theirs := a.position[p], committedPosition(o.At, o.Metadata)
-		if theirs.topic == (kadm.TopicID{}) {
+		if !theirs.elsewhere(ours.topic) { // equal, or one is unknown
 			theirs.topic = ours.topic
 		}
 		switch {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -87,6 +88,59 @@ func TestCommittedPositionKnowsItsTopic(t *testing.T) {
 	for _, foreign := range []string{"topic-id=", "topic-id=AAAA x", "topic-id=!", "other"} {
 		if got := committedPosition(1, foreign); got.metadata != foreign || got.topic != (kadm.TopicID{}) {
 			t.Errorf("%q: %+v, want all of it as metadata", foreign, got)
+		}
+	}
+}
+
+// limitTask is a task of which only its wishes matter.
+type limitTask struct {
+	Task
+	most   int
+	paused bool
+}
+
+func (l limitTask) MaxRecords() int { return l.most }
+func (l limitTask) Paused() bool    { return l.paused }
+
+// The most cautious task with a backlog decides how much a transaction takes.
+func TestRecordsOfATransaction(t *testing.T) {
+	g := &generation{
+		s:     NewSession(SessionConfig{MaxPoll: 1000}),
+		tasks: map[int32]Task{0: limitTask{most: 0}, 1: limitTask{most: 64}, 2: limitTask{most: 500}},
+		atEnd: map[int32]bool{}, paused: map[int32]bool{},
+	}
+	for _, step := range []struct {
+		atEnd int32
+		want  int
+	}{{-1, 64}, {1, 500}, {2, 1000}} {
+		g.atEnd[step.atEnd] = true
+		if got := g.maxRecords(); got != step.want {
+			t.Errorf("partition %d read to its end: up to %d records, want %d", step.atEnd, got, step.want)
+		}
+	}
+	if g.mustPause() {
+		t.Error("a pause that no task wants")
+	}
+	g.tasks[2] = limitTask{paused: true}
+	if !g.mustPause() {
+		t.Error("no pause, though a task wants one")
+	}
+	g.paused[2] = true
+	if g.mustPause() {
+		t.Error("a pause for a partition that is not fetched already")
+	}
+}
+
+// A transaction must end long before the broker ends it, and before a rebalance has
+// waited for too long.
+func TestTimeOfATransaction(t *testing.T) {
+	for _, tt := range []struct{ interval, want time.Duration }{
+		{100 * time.Millisecond, 100 * time.Millisecond},
+		{9 * time.Second, 2500 * time.Millisecond},
+	} {
+		g := &generation{s: NewSession(SessionConfig{CommitInterval: tt.interval, SessionTimeout: 10 * time.Second})}
+		if got := g.transactionTime(); got != tt.want {
+			t.Errorf("commit interval %s: %s, want %s", tt.interval, got, tt.want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 )
 
 var (
@@ -44,7 +45,8 @@ type generation struct {
 	ended   chan error    // a claim ended before the generation
 
 	inTxn    bool
-	behind   bool // the last poll did not reach the end of a partition
+	behind   map[int32]bool // the last fetch did not reach the partition's end
+	paused   map[int32]bool // not fetched, as its task wants
 	lastPoll time.Time
 	lastTook time.Duration
 	lastTick time.Time // of the last commit, tried or done
@@ -80,7 +82,7 @@ func (s *Session) workOn(ctx context.Context, gts *kgo.GroupTransactSession, han
 		s: s, gts: gts, version: version, parts: parts, at: at,
 		tasks: map[int32]Task{}, claims: map[int32]*claim{}, polled: map[int32]*[]Record{},
 		idle: make(chan struct{}, 1), ended: make(chan error, len(parts)),
-		quiet: map[int32]bool{}, atEnd: map[int32]bool{},
+		quiet: map[int32]bool{}, atEnd: map[int32]bool{}, behind: map[int32]bool{}, paused: map[int32]bool{},
 	}
 	// Work in hand is finished after ctx has ended; goka's callbacks must live
 	// as long.
@@ -98,6 +100,11 @@ func (s *Session) workOn(ctx context.Context, gts *kgo.GroupTransactSession, han
 		g.cancel()
 		g.wg.Wait()
 		cleanupErr := handler.Cleanup(g)
+		if g.inTxn && errors.Is(err, errReassigned) {
+			// Nothing may be left to do for this session for long: nobody would read past
+			// the transaction. When this fails, the next reset does.
+			_, _ = gts.End(context.WithoutCancel(ctx), kgo.TryAbort)
+		}
 		for _, task := range g.tasks {
 			task.Close()
 		}
@@ -168,33 +175,8 @@ func (s *Session) setLive(live bool) {
 // start builds the tasks, commits once, so that start offsets and what the
 // tasks first report are durable, and lets goka read.
 func (g *generation) start(ctx context.Context, handler sarama.ConsumerGroupHandler) error {
-	for _, p := range g.parts {
-		polled := new([]Record)
-		g.polled[p] = polled
-		a := Assignment{
-			Topic: g.s.cfg.Topic, Partition: p, Offset: g.at[p].offset, Metadata: g.at[p].metadata,
-			Polled: func() []Record { return *polled },
-		}
-		if store := g.s.store(p); store != nil {
-			a.Rows = &Rows{session: g.s, store: store, partition: p}
-			g.s.mu.Lock()
-			g.s.restored[p] = store.CommittedOffset()
-			g.s.mu.Unlock()
-		} else {
-			g.s.mu.Lock()
-			g.s.restored[p] = noOffset
-			g.s.mu.Unlock()
-		}
-		// The task may read for long: it must end with ctx.
-		taskCtx, cancel := context.WithCancel(g.ctx)
-		stop := context.AfterFunc(ctx, cancel)
-		task, err := g.s.cfg.NewTask(taskCtx, a)
-		stop()
-		cancel()
-		if err != nil {
-			return fmt.Errorf("start on %s/%d: %w", a.Topic, p, err)
-		}
-		g.tasks[p] = task
+	if err := g.buildTasks(ctx); err != nil {
+		return err
 	}
 	if !g.s.assigned.current(g.version) { // a restore may have taken long
 		return errReassigned
@@ -219,6 +201,43 @@ func (g *generation) start(ctx context.Context, handler sarama.ConsumerGroupHand
 	return nil
 }
 
+// buildTasks builds the tasks of all partitions at once: each may read for long.
+func (g *generation) buildTasks(ctx context.Context) error {
+	// They end with ctx, and with the first that fails.
+	taskCtx, cancel := context.WithCancel(g.ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	building, taskCtx := errgroup.WithContext(taskCtx)
+	var mu sync.Mutex
+	for _, p := range g.parts {
+		polled := new([]Record)
+		g.polled[p] = polled
+		a := Assignment{
+			Topic: g.s.cfg.Topic, Partition: p, Offset: g.at[p].offset, Metadata: g.at[p].metadata,
+			Polled: func() []Record { return *polled },
+		}
+		restored := noOffset
+		if store := g.s.store(p); store != nil {
+			a.Rows = &Rows{session: g.s, store: store, partition: p}
+			restored = store.CommittedOffset()
+		}
+		g.s.mu.Lock()
+		g.s.restored[p] = restored
+		g.s.mu.Unlock()
+		building.Go(func() error {
+			task, err := g.s.cfg.NewTask(taskCtx, a)
+			if err != nil {
+				return fmt.Errorf("start on %s/%d: %w", a.Topic, p, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			g.tasks[p] = task
+			return nil
+		})
+	}
+	return building.Wait()
+}
+
 // gap is how long after a poll the next may come, where the last was read to its
 // end: a few times what a commit takes, so that a busy broker is asked less often,
 // and never more than the commit interval.
@@ -230,7 +249,7 @@ func (g *generation) gap() time.Duration {
 // when there is nothing to do.
 func (g *generation) cycle(ctx context.Context) error {
 	var pause time.Duration
-	if !g.behind {
+	if len(g.behind) == 0 {
 		pause = time.Until(g.lastPoll.Add(g.gap()))
 	}
 	if err := g.wait(ctx, pause); err != nil {
@@ -260,41 +279,60 @@ func (g *generation) cycle(ctx context.Context) error {
 // of a backlog what the commit interval has time for, for a poll brings no more than
 // one fetch did, and every transaction has its price.
 func (g *generation) gather(ctx context.Context) (handed bool, err error) {
-	left := g.maxRecords()
 	until := g.lastTick.Add(g.s.cfg.Tick)
-	for first := true; ; first = false {
+	for total := 0; ; {
 		// A poll whose time is over returns nothing, though there be records.
 		pollCtx, cancel := g.s.assigned.poller(ctx, max(time.Until(until), minPoll))
-		fetches := g.gts.PollRecords(pollCtx, left)
+		fetches := g.gts.PollRecords(pollCtx, g.maxRecords()-total)
 		cancel()
 		if !g.s.assigned.current(g.version) {
-			return handed, errReassigned // what was polled is read again
+			return total > 0, errReassigned // what was polled is read again
 		}
-		if first {
+		if total == 0 {
 			g.lastPoll = time.Now()
-			until = g.lastPoll.Add(g.s.cfg.CommitInterval)
+			until = g.lastTick.Add(g.transactionTime())
 		}
 		n, err := g.hand(fetches)
 		if err != nil {
-			return handed, err
+			return total > 0, err
 		}
-		handed = handed || n > 0
-		if left -= n; left <= 0 || !g.behind || !time.Now().Before(until) {
-			return handed, nil
+		if total += n; n == 0 {
+			clear(g.behind)
+		}
+		if len(g.behind) == 0 || total >= g.maxRecords() || g.mustPause() || !time.Now().Before(until) {
+			return total > 0, nil
 		}
 	}
 }
 
-// maxRecords is what the most cautious task asks for: a poll bounds the records of
-// all partitions together.
+// transactionTime is how long after the last commit a transaction may take in
+// records: the commit interval, but no more than a part of what a broker lets it be
+// open for, and a rebalance wait for it.
+func (g *generation) transactionTime() time.Duration {
+	return min(g.s.cfg.CommitInterval, g.s.cfg.SessionTimeout/4)
+}
+
+// maxRecords is how many records a transaction may have. It bounds those of all
+// partitions together, so it is what the most cautious task asks for that has a
+// backlog: one that has none cannot get many.
 func (g *generation) maxRecords() int {
 	n := g.s.cfg.MaxPoll
-	for _, task := range g.tasks {
-		if most := task.MaxRecords(); most > 0 {
+	for p, task := range g.tasks {
+		if most := task.MaxRecords(); most > 0 && !g.atEnd[p] {
 			n = min(n, most)
 		}
 	}
 	return n
+}
+
+// mustPause reports whether a task wants a partition not to be fetched that is.
+func (g *generation) mustPause() bool {
+	for p, task := range g.tasks {
+		if !g.paused[p] && task.Paused() {
+			return true
+		}
+	}
+	return false
 }
 
 // wait sleeps, but not through the end of ctx or of a claim, nor through a
@@ -326,7 +364,6 @@ func (g *generation) hand(fetches kgo.Fetches) (n int, err error) {
 	if g.madeAgain(fetches) {
 		return 0, errMadeAgain
 	}
-	g.behind = false
 	fetches.EachError(func(topic string, partition int32, e error) {
 		// A group session that could not be joined is joined again by the client;
 		// what cannot be mended comes to OnGroupManageError.
@@ -350,7 +387,12 @@ func (g *generation) hand(fetches kgo.Fetches) (n int, err error) {
 		at.offset = f.Records[len(f.Records)-1].Offset + 1
 		g.at[f.Partition] = at
 		atEnd := at.offset >= f.LastStableOffset
-		g.quiet[f.Partition], g.atEnd[f.Partition], g.behind = false, atEnd, g.behind || !atEnd
+		g.quiet[f.Partition], g.atEnd[f.Partition] = false, atEnd
+		if atEnd {
+			delete(g.behind, f.Partition)
+		} else {
+			g.behind[f.Partition] = true
+		}
 		err = g.begin()
 		for _, m := range g.messages(f.Partition, f.Records) {
 			if err != nil {
@@ -481,7 +523,8 @@ func (g *generation) findEnds() {
 func (g *generation) pace() {
 	var pause, resume []int32
 	for p, task := range g.tasks {
-		if task.Paused() {
+		if g.paused[p] = task.Paused(); g.paused[p] {
+			delete(g.behind, p)
 			pause = append(pause, p)
 		} else {
 			resume = append(resume, p)

@@ -73,6 +73,9 @@ func (r *Rows) Delete(key string) {
 
 func (r *Rows) acked(offset int64) { r.store.SetOffset(offset) }
 
+// Len returns the number of committed rows.
+func (r *Rows) Len() int { return r.store.Len() }
+
 // All visits every committed row until visit returns false. The value must not
 // be kept or changed.
 func (r *Rows) All(visit func(key string, value []byte) bool) { r.store.Committed(visit) }

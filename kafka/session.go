@@ -27,8 +27,8 @@ type Task interface {
 	// Paused says that no more records should be fetched for the partition
 	// until a later Flush changes its mind.
 	Paused() bool
-	// MaxRecords says how many records the next transaction should bring at most;
-	// 0: any number.
+	// MaxRecords says how many records a transaction should bring at most while the
+	// partition has a backlog; 0: any number. It is asked after every poll.
 	MaxRecords() int
 	// Close ends the task. What was gathered since the last commit is void.
 	Close()
@@ -58,8 +58,8 @@ type SessionConfig struct {
 	// transactional.id are made of group and instance. A second process with
 	// the same name takes over; the first is fenced.
 	Instance string
-	// NewTask builds the work on an assigned partition. ctx ends when the
-	// assignment does.
+	// NewTask builds the work on an assigned partition; it is called for several at
+	// once. ctx ends with the call, or before when the session must stop.
 	NewTask func(ctx context.Context, a Assignment) (Task, error)
 	// Batches makes goka get one message, without a key and of no meaning, for all
 	// records of a partition that were polled together; Assignment.Polled returns
@@ -104,9 +104,10 @@ const (
 // producer of one goka processor; see Options.
 //
 // goka sees an ordinary sarama.ConsumerGroup. Inside Consume one goroutine runs
-// the cycle: poll, hand the records to goka, wait until every one is marked, let
-// the tasks flush, commit. Nothing is emitted between the wait and the end of
-// the commit. Rebalances happen between two cycles only, so none of them aborts
+// the cycle: poll, hand the records to goka, wait until every one is marked, the same
+// again while there is a backlog and time, let the tasks flush, commit. Nothing is
+// emitted between the last wait and the end of the commit but by the tasks' flush.
+// Rebalances happen between two cycles only, so none of them aborts
 // work; whenever the assignment changes goka is cleaned up and set up again.
 type Session struct {
 	cfg    SessionConfig

@@ -151,6 +151,13 @@ func (s *Store) CommittedOffset() int64 {
 	return s.offset
 }
 
+// Len returns the number of committed rows.
+func (s *Store) Len() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.rows)
+}
+
 // Committed calls visit for every committed row, in no order, until it returns
 // false. The value must not be kept or changed.
 func (s *Store) Committed(visit func(key string, value []byte) bool) {

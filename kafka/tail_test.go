@@ -252,7 +252,62 @@ func TestHeldBack(t *testing.T) {
 	held()
 }
 
-// A group whose offset an open transaction may change cannot be told where to begin.
+// offsetsIn is a transaction that has a group's offset in it.
+type offsetsIn struct {
+	cl    *kgo.Client
+	id    string
+	pid   int64
+	epoch int16
+}
+
+// commitIn begins a transaction and commits offset for partition 0 of topic in it.
+func commitIn(t testing.TB, c Config, id, group, topic string, offset int64) *offsetsIn {
+	t.Helper()
+	cl, err := c.NewClient(kgo.TransactionalID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	o := &offsetsIn{cl: cl, id: id}
+	if o.pid, o.epoch, err = cl.ProducerID(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = id, o.pid, o.epoch, group
+	added, err := add.RequestWith(t.Context(), cl)
+	if err = cmp.Or(err, kerr.ErrorForCode(added.ErrorCode)); err != nil {
+		t.Fatal(err)
+	}
+	at := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	at.Offset = offset
+	in := kmsg.NewTxnOffsetCommitRequestTopic()
+	in.Topic, in.Partitions = topic, append(in.Partitions, at)
+	commit := kmsg.NewPtrTxnOffsetCommitRequest()
+	commit.TransactionalID, commit.ProducerID, commit.ProducerEpoch, commit.Group, commit.Generation = id, o.pid, o.epoch, group, -1
+	commit.Topics = append(commit.Topics, in)
+	committed, err := commit.RequestWith(t.Context(), cl)
+	if err == nil {
+		err = kerr.ErrorForCode(committed.Topics[0].Partitions[0].ErrorCode)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func (o *offsetsIn) end(t testing.TB) {
+	t.Helper()
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = o.id, o.pid, o.epoch, true
+	resp, err := req.RequestWith(t.Context(), o.cl)
+	if err = cmp.Or(err, kerr.ErrorForCode(resp.ErrorCode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A group whose offset a transaction may change cannot be told where to begin. When
+// one of its sessions is at work that is nothing special; when none is, the
+// transaction is one that was forgotten.
 func TestGroupHeldBack(t *testing.T) {
 	c := broker(t)
 	topic := tableTopic(t, c)
@@ -265,53 +320,13 @@ func TestGroupHeldBack(t *testing.T) {
 		}
 	}
 	held()
-	cl, err := c.NewClient(kgo.TransactionalID(group))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	id, epoch, err := cl.ProducerID(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := func(offset int64) {
-		t.Helper()
-		add := kmsg.NewPtrAddOffsetsToTxnRequest()
-		add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = group, id, epoch, group
-		added, err := add.RequestWith(t.Context(), cl)
-		if err = cmp.Or(err, kerr.ErrorForCode(added.ErrorCode)); err != nil {
-			t.Fatal(err)
-		}
-		at := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-		at.Offset = offset
-		in := kmsg.NewTxnOffsetCommitRequestTopic()
-		in.Topic, in.Partitions = topic, append(in.Partitions, at)
-		commit := kmsg.NewPtrTxnOffsetCommitRequest()
-		commit.TransactionalID, commit.ProducerID, commit.ProducerEpoch, commit.Group, commit.Generation = group, id, epoch, group, -1
-		commit.Topics = append(commit.Topics, in)
-		committed, err := commit.RequestWith(t.Context(), cl)
-		if err == nil {
-			err = kerr.ErrorForCode(committed.Topics[0].Partitions[0].ErrorCode)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	end := func() {
-		t.Helper()
-		req := kmsg.NewPtrEndTxnRequest()
-		req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = group, id, epoch, true
-		resp, err := req.RequestWith(t.Context(), cl)
-		if err = cmp.Or(err, kerr.ErrorForCode(resp.ErrorCode)); err != nil {
-			t.Fatal(err)
-		}
-		id, epoch = resp.ProducerID, resp.ProducerEpoch
-	}
-	begin(3)
-	end()
+	commitIn(t, c, group+"-a-0", group, topic, 3).end(t)
 	held()
-	begin(4)
-	held(Held{group, topic, 0, 3})
+	working := commitIn(t, c, group+"-a-0", group, topic, 4)
+	held()
+	working.end(t)
+	commitIn(t, c, "somebody", group, topic, 5)
+	held(Held{group, topic, 0, 4})
 }
 
 // Records that retention has deleted are passed over, also by who begins before

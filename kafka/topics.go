@@ -329,21 +329,31 @@ type Committed struct {
 	Metadata string
 }
 
-// GroupOffsets returns what a group has committed for a topic, by partition.
+// GroupOffsets returns what a group has committed for a topic, by partition; nothing
+// of a topic before it that had its name.
 func GroupOffsets(ctx context.Context, c Config, group, topic string) (map[int32]Committed, error) {
 	client, err := c.NewClient()
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	resp, err := kadm.NewClient(client).FetchOffsets(ctx, group)
+	adm := kadm.NewClient(client)
+	resp, err := adm.FetchOffsets(ctx, group)
 	if err != nil {
 		return nil, fmt.Errorf("offsets of group %s: %w", group, err)
 	}
+	topics, err := adm.ListTopics(ctx, topic)
+	if err == nil {
+		err = topics.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at topic %s: %w", topic, err)
+	}
 	out := map[int32]Committed{}
 	for p, o := range resp[topic] {
-		if o.Err == nil && o.At >= 0 {
-			out[p] = Committed{o.At, committedPosition(o.At, o.Metadata).metadata}
+		at := committedPosition(o.At, o.Metadata)
+		if o.Err == nil && at.committed && !at.elsewhere(topics[topic].ID) {
+			out[p] = Committed{at.offset, at.metadata}
 		}
 	}
 	return out, nil
@@ -440,6 +450,14 @@ func heldGroups(ctx context.Context, adm *kadm.Client, groups []string) ([]Held,
 		if len(unstable) == 0 {
 			continue
 		}
+		// Most likely a member is committing just now.
+		working, err := inTransaction(ctx, adm, group)
+		if err != nil {
+			return nil, err
+		}
+		if working {
+			continue
+		}
 		committed, err := adm.FetchOffsets(ctx, group)
 		if err != nil {
 			return nil, fmt.Errorf("offsets of group %s: %w", group, err)
@@ -450,6 +468,21 @@ func heldGroups(ctx context.Context, adm *kadm.Client, groups []string) ([]Held,
 		})
 	}
 	return held, nil
+}
+
+// inTransaction reports whether the coordinator knows of a transaction of a group's
+// sessions that is not over.
+func inTransaction(ctx context.Context, adm *kadm.Client, group string) (bool, error) {
+	listed, err := adm.ListTransactions(ctx, nil, []string{"Ongoing", "PrepareCommit", "PrepareAbort", "PrepareEpochFence"})
+	if err != nil {
+		return false, fmt.Errorf("transactions of group %s: %w", group, err)
+	}
+	for id := range listed {
+		if strings.HasPrefix(id, group+"-") {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func heldTopics(ctx context.Context, adm *kadm.Client, topics []string) ([]Held, error) {

@@ -126,6 +126,7 @@ type noRows struct{}
 func (noRows) Set(string, []byte)            {}
 func (noRows) Delete(string)                 {}
 func (noRows) All(func(string, []byte) bool) {}
+func (noRows) Len() int                      { return 0 }
 
 // BenchmarkMerge is one commit of the table latency: the partials of one commit of
 // assemble are merged into its rows, which are sent.

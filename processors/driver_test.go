@@ -77,6 +77,7 @@ type rows map[string][]byte
 
 func (r rows) Set(key string, value []byte) { r[key] = value }
 func (r rows) Delete(key string)            { delete(r, key) }
+func (r rows) Len() int                     { return len(r) }
 func (r rows) All(visit func(key string, value []byte) bool) {
 	for k, v := range r {
 		if !visit(k, v) {

@@ -159,9 +159,11 @@ func (t *IngestTask) Process(records []codecs.Record) {
 			before = t.source.StreamTime
 		}
 	}
+	span := int64(0)
 	if before != window.None {
-		t.stride.took(len(records), t.source.StreamTime-before, t.stage.cfg.AheadLimit.Milliseconds())
+		span = t.source.StreamTime - before
 	}
+	t.stride.took(len(records), span, t.stage.cfg.AheadLimit.Milliseconds())
 }
 
 func (t *IngestTask) one() {

@@ -35,6 +35,8 @@ type Output interface {
 type Rows interface {
 	Set(key string, value []byte)
 	Delete(key string)
+	// Len is how many All visits.
+	Len() int
 	All(visit func(key string, value []byte) bool)
 }
 

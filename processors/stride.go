@@ -1,9 +1,9 @@
 package processors
 
-// stride is how many records of a source partition are taken at once. It adapts, so
-// that they do not span much more event time than a reader may be ahead of the
-// others: Paused stops a reader between transactions only, and the records of a
-// quiet topic that one poll brings may span weeks. All their panes would be open
+// stride is how many records of a source partition with a backlog are taken in one
+// transaction. It adapts, so that they do not span much more event time than a reader
+// may be ahead of the others: Paused stops a reader between polls only, and the
+// records of a quiet topic that one poll brings may span weeks. All their panes would be open
 // at once while another partition holds the watermark.
 type stride int
 
@@ -14,7 +14,7 @@ const (
 )
 
 // took notes how many milliseconds of event time were spanned by n records. limit
-// is how many may be; 0: any number. It grows with every transaction, however few
+// is how many may be; 0: any number. It grows with every poll, however few
 // of its records were of this partition: the most cautious partition of a session
 // decides for all.
 func (s *stride) took(n int, span, limit int64) {

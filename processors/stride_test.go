@@ -48,13 +48,25 @@ func TestReaderTakesNoMoreThanItMayBeAhead(t *testing.T) {
 }
 
 // One partition of a session brings nearly nothing and must not slow the others: the
-// least of all strides bounds a poll.
+// least of all strides bounds a transaction.
 func TestSparsePartitionSlowsNobodyDown(t *testing.T) {
 	d := newDriver(t, 1)
 	task := d.ingest[0].task
 	value := []byte(`{"event_type":"user_query","timestamp":"2026-03-01T12:00:00Z"}`)
 	for range 10 {
 		task.Process([]codecs.Record{{Value: value}})
+	}
+	if n := task.MaxRecords(); n != 50_000 {
+		t.Errorf("%d records at once, want as many as can be", n)
+	}
+}
+
+// A partition that brings only records that are no events says nothing about time.
+func TestPoisonSlowsNobodyDown(t *testing.T) {
+	d := newDriver(t, 1)
+	task := d.ingest[0].task
+	for range 10 {
+		task.Process([]codecs.Record{{Value: []byte("no event")}})
 	}
 	if n := task.MaxRecords(); n != 50_000 {
 		t.Errorf("%d records at once, want as many as can be", n)

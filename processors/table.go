@@ -61,7 +61,7 @@ func (t *Table[M, P]) Graph() *goka.GroupGraph {
 func (t *Table[M, P]) Assign(partition int32, rows Rows) (*TableTask[M, P], error) {
 	task := &TableTask[M, P]{
 		stage: t, partition: partition, store: rows,
-		rows: map[string]*tableRow[M, P]{}, perTenant: map[string]int{},
+		rows: make(map[string]*tableRow[M, P], rows.Len()), perTenant: map[string]int{},
 	}
 	var err error
 	rows.All(func(key string, value []byte) bool {
@@ -236,7 +236,7 @@ func (t *TableTask[M, P]) forget(r *tableRow[M, P]) {
 // every open pane. Open are a pane, grace, max_future and what ingest may be ahead
 // of its slowest partition, by default 67 panes. At worst that is 288 KiB of
 // latency (14 KiB of total; 4 KiB a pane, at up to 16,000 calls a bucket), and as
-// much as 450 KiB of errors, with labels at their longest. A poll that spans more
+// much as 450 KiB of errors, with labels at their longest. A transaction that spans more
 // event time than ingest may be ahead opens more panes, until the watermark has
 // followed.
 func (t *TableTask[M, P]) Flush(bool) (string, error) {
@@ -264,8 +264,8 @@ func (t *TableTask[M, P]) Flush(bool) (string, error) {
 // Paused implements the transport's task: a table never waits.
 func (t *TableTask[M, P]) Paused() bool { return false }
 
-// MaxRecords implements the transport's task: packed records are bounded by what
-// ingest took at once.
+// MaxRecords implements the transport's task: one record holds no more
+// than ingest took at once.
 func (t *TableTask[M, P]) MaxRecords() int { return 0 }
 
 // Close implements the transport's task.

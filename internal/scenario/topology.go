@@ -224,6 +224,11 @@ type rows struct {
 func (r rows) Set(key string, value []byte) { r.t.Send(r.at.topic, r.at.partition, []byte(key), value) }
 func (r rows) Delete(key string)            { r.t.Send(r.at.topic, r.at.partition, []byte(key), nil) }
 
+func (r rows) Len() (n int) {
+	r.All(func(string, []byte) bool { n++; return true })
+	return n
+}
+
 func (r rows) All(visit func(key string, value []byte) bool) {
 	all := map[string][]byte{}
 	for _, l := range r.t.logs[r.at] {
