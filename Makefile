@@ -6,7 +6,7 @@ BENCHTIME ?= 1s
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: build test race lint fuzz e2e bench bench-latency microbench clean help
+.PHONY: build test race lint fuzz e2e chaos bench bench-latency microbench clean help
 
 build: ## the program, bin/analytics
 	go build -o bin/analytics ./cmd/analytics
@@ -32,6 +32,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 
 e2e: ## the program on real Kafka and Prometheus, while it is being killed
 	go test -tags e2e -count=1 -timeout 30m $(E2E) ./e2e/...
+
+chaos: ## three brokers and three instances in a storm of faults; CHAOS_SEED=7 CHAOS_FOR=5m
+	go test -tags e2e -count=1 -timeout 4h -v -run '^TestChaos$$' ./e2e
 
 bench: ## throughput and loss on real Kafka, beside Kafka Streams, Flink, goka and bare consumers; BENCH="-events 1000000"
 	go run ./bench $(BENCH)

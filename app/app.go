@@ -185,7 +185,7 @@ func (r *run) makeTopics() error {
 // supervise starts a part.
 func (r *run) supervise(m member) {
 	r.status.set(m.name, "starting")
-	s := supervisor{name: m.name, run: m.run, log: r.o.Logger, status: r.status, reachable: r.reachable, outage: &r.outage}
+	s := supervisor{name: m.name, run: m.run, log: r.o.Logger, status: r.status, reachable: r.whole, outage: &r.outage}
 	r.group.Go(func() error { return s.Run(r.ctx) })
 }
 
@@ -193,6 +193,13 @@ func (r *run) reachable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	return kafka.Reachable(ctx, r.o.Kafka)
+}
+
+// whole reports whether all brokers answer: what a part needs may lie on any.
+func (r *run) whole(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return kafka.Whole(ctx, r.o.Kafka)
 }
 
 // awaitKafka returns when a broker answers, with a line every few seconds until

@@ -17,7 +17,8 @@ import (
 // A part that ends with an error is started again, with a growing pause. It
 // gives up when the error is one that only a person can mend, or after
 // maxFailures in a row; a part that ran for healthyAfter begins to count anew.
-// While Kafka cannot be reached nothing is counted: there it waits, and says so.
+// While Kafka, or one of its brokers, cannot be reached nothing is counted: it waits,
+// and says so.
 type supervisor struct {
 	name      string
 	run       func(ctx context.Context) error

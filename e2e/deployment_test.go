@@ -55,7 +55,7 @@ func newDeploymentOn(t testing.TB, on *servers.Kafka, partitions []int32, env ..
 	d.name = strings.ReplaceAll(d.name, "/", "-")
 	d.prefix = d.name + "-analytics-"
 	var err error
-	if d.client, err = kgo.NewClient(kgo.SeedBrokers(on.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	if d.client, err = kgo.NewClient(kgo.SeedBrokers(on.Addresses()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(50_000)); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func newDeploymentOn(t testing.TB, on *servers.Kafka, partitions []int32, env ..
 	for i, n := range partitions {
 		topic := generate.Topic{Name: d.name + []string{"-rag-traces", "-kotaemon-dialog-events"}[i], Partitions: n}
 		d.topics = append(d.topics, topic)
-		if resp, err := d.admin.CreateTopic(t.Context(), n, 1, sources, topic.Name); err != nil || resp.Err != nil {
+		if resp, err := d.admin.CreateTopic(t.Context(), n, int16(on.Brokers), sources, topic.Name); err != nil || resp.Err != nil {
 			t.Fatal("create", topic.Name, errors.Join(err, resp.Err))
 		}
 	}
@@ -75,7 +75,7 @@ func newDeploymentOn(t testing.TB, on *servers.Kafka, partitions []int32, env ..
 	d.env = append(withoutConfiguration(os.Environ()),
 		"ANALYTICS_KAFKA_BROKERS="+on.Address,
 		"ANALYTICS_KAFKA_PREFIX="+d.prefix,
-		"ANALYTICS_KAFKA_REPLICATION=1",
+		fmt.Sprintf("ANALYTICS_KAFKA_REPLICATION=%d", on.Brokers),
 		"ANALYTICS_KAFKA_SESSION_TIMEOUT=6s", // the least that a broker accepts by default
 		"ANALYTICS_KAFKA_METADATA_INTERVAL=2s",
 		"ANALYTICS_SOURCES="+strings.Join(names, ","),

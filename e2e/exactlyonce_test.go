@@ -49,7 +49,7 @@ func TestExactlyOnceUnderKill(t *testing.T) {
 	quiet := prom.settled(before, 20*time.Second)
 
 	eyes := watch(t, start.Add(-time.Hour), a, b)
-	c := &chaos{t: t, d: d, prom: prom, rng: rand.New(rand.NewPCG(seed, 1)), instances: [2]*instance{a, b}}
+	c := &killer{t: t, d: d, prom: prom, rng: rand.New(rand.NewPCG(seed, 1)), instances: [2]*instance{a, b}}
 	group, ctx := errgroup.WithContext(t.Context())
 	struck := make(chan struct{})
 	group.Go(func() error {

@@ -19,8 +19,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// chaos does to two instances what happens to processes.
-type chaos struct {
+// killer does to two instances what happens to processes.
+type killer struct {
 	t         testing.TB
 	d         *deployment
 	prom      *prometheus
@@ -33,7 +33,7 @@ type chaos struct {
 
 // run kills at least kills times, partitions moving at two of them, and freezes
 // once.
-func (c *chaos) run(ctx context.Context, kills int) error {
+func (c *killer) run(ctx context.Context, kills int) error {
 	steps := []func(context.Context) error{c.whileMoving, c.freeze, c.whileMoving}
 	for i := range kills - 2*2 { // those two kill twice each
 		at := len(steps) * i / max(kills-4, 1)
@@ -47,15 +47,15 @@ func (c *chaos) run(ctx context.Context, kills int) error {
 	return nil
 }
 
-func (c *chaos) random(from, to time.Duration) time.Duration {
+func (c *killer) random(from, to time.Duration) time.Duration {
 	return from + time.Duration(c.rng.Int64N(int64(to-from)))
 }
 
-func (c *chaos) log(format string, args ...any) {
+func (c *killer) log(format string, args ...any) {
 	c.t.Logf(time.Now().Format("15:04:05.000 ")+format, args...)
 }
 
-func (c *chaos) strike(i *instance, why string) error {
+func (c *killer) strike(i *instance, why string) error {
 	c.kills++
 	c.log("kill -9 %s, number %d, %s", i.name, c.kills, why)
 	return i.Kill()
@@ -63,7 +63,7 @@ func (c *chaos) strike(i *instance, why string) error {
 
 // kill kills one instance at a random moment, now and then the other one too,
 // and starts them again.
-func (c *chaos) kill(ctx context.Context) error {
+func (c *killer) kill(ctx context.Context) error {
 	if err := pause(ctx, c.random(500*time.Millisecond, 4*time.Second)); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (c *chaos) kill(ctx context.Context) error {
 // whileMoving kills an instance, leaves it dead until the other has its
 // partitions, starts it again, and kills one of both while the partitions move
 // back: right before and right after that kill a group was not stable.
-func (c *chaos) whileMoving(ctx context.Context) error {
+func (c *killer) whileMoving(ctx context.Context) error {
 	for range 5 {
 		i := c.instances[c.rng.IntN(2)]
 		if err := c.strike(i, "to have its partitions moved"); err != nil {
@@ -133,7 +133,7 @@ func (c *chaos) whileMoving(ctx context.Context) error {
 
 // freeze stops an instance for longer than its session, and wakes it when the
 // other has had its partitions for some time.
-func (c *chaos) freeze(ctx context.Context) error {
+func (c *killer) freeze(ctx context.Context) error {
 	i := c.instances[c.rng.IntN(2)]
 	if err := awaitReady(ctx, i); err != nil { // it may just have been started
 		return err
@@ -210,7 +210,7 @@ func awaitReady(ctx context.Context, i *instance) error {
 }
 
 // groups returns the deployment's groups.
-func (c *chaos) groups(ctx context.Context) (kadm.DescribedGroups, error) {
+func (c *killer) groups(ctx context.Context) (kadm.DescribedGroups, error) {
 	listed, err := c.d.admin.ListGroups(ctx)
 	if err != nil {
 		return nil, err
@@ -225,7 +225,7 @@ func (c *chaos) groups(ctx context.Context) (kadm.DescribedGroups, error) {
 
 // awaitMembers waits until an instance is a member of every group that is
 // stable, or of none.
-func (c *chaos) awaitMembers(ctx context.Context, i *instance, want bool) error {
+func (c *killer) awaitMembers(ctx context.Context, i *instance, want bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	for {
@@ -257,7 +257,7 @@ func isMember(g kadm.DescribedGroup, instance string) bool {
 }
 
 // awaitRebalance returns a group that is moving partitions, and its state.
-func (c *chaos) awaitRebalance(ctx context.Context) (group, state string, err error) {
+func (c *killer) awaitRebalance(ctx context.Context) (group, state string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {

@@ -112,7 +112,7 @@ func (d *deployment) committed(ctx context.Context, topic string) (map[int32][]*
 	if err != nil {
 		return nil, fmt.Errorf("ends of %s: %w", topic, err)
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(d.broker.Address), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	client, err := kgo.NewClient(kgo.SeedBrokers(d.broker.Addresses()...), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: start}))
 	if err != nil {
 		return nil, err

@@ -25,8 +25,8 @@ var dimensions = map[string][]string{
 }
 
 // watcher reads the tables of instances all the time and reports every number
-// that is taken back: a count that falls, or a row that vanishes. A process that
-// is down or not ready says nothing, and nothing but that.
+// that is taken back: a count that falls, a row that vanishes, a watermark that goes
+// back. A process that is down or not ready says nothing, and nothing but that.
 type watcher struct {
 	t    testing.TB
 	stop context.CancelFunc
@@ -59,6 +59,7 @@ var refused = regexp.MustCompile(`: ([1-5]\d\d) `)
 func (w *watcher) read(ctx context.Context, i *instance, table string, query url.Values) {
 	greatest := map[string]float64{}
 	reported := 0
+	var newest time.Time
 	for pause(ctx, readInterval) == nil {
 		answer, err := w.ask(ctx, i, table, query)
 		if err != nil {
@@ -72,6 +73,12 @@ func (w *watcher) read(ctx context.Context, i *instance, table string, query url
 			if reported++; reported <= 5 {
 				w.t.Errorf("instance %s at %s, %s: %s", i.name, time.Now().Format("15:04:05.000"), query.Encode(), line)
 			}
+		}
+		if mark := answer.Watermark; mark != nil {
+			if mark.Before(newest) {
+				w.t.Errorf("instance %s at %s, %s: the watermark went back from %s to %s", i.name, time.Now().Format("15:04:05.000"), table, newest, mark)
+			}
+			newest = *mark
 		}
 		w.mu.Lock()
 		w.answers[i.name]++

@@ -74,6 +74,9 @@ func (c Config) options() ([]kgo.Opt, error) {
 		kgo.MaxVersions(versions),
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.RetryTimeout(RetryTimeout),
+		// A proxy whose broker is away takes a connection and closes it at once. So does a
+		// broker that wants TLS; Reachable says so.
+		kgo.AlwaysRetryEOF(),
 		kgo.MetadataMinAge(250 * time.Millisecond),
 		kgo.RecordPartitioner(partitioner{}),
 		kgo.ProducerLinger(0),

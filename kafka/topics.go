@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Topic says what a topic must be like.
@@ -296,6 +297,30 @@ func Reachable(ctx context.Context, c Config) error {
 		return fmt.Errorf("reach Kafka at %s: %w", strings.Join(c.Brokers, ","), err)
 	}
 	return nil
+}
+
+// Whole reports whether every broker that the cluster knows of answers, within the
+// time of ctx. One that was lost is known for as long as its session lasts.
+func Whole(ctx context.Context, c Config) error {
+	if err := Reachable(ctx, c); err != nil {
+		return err
+	}
+	client, err := c.NewClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	brokers, err := kadm.NewClient(client).ListBrokers(ctx)
+	if err != nil {
+		return fmt.Errorf("list brokers: %w", err)
+	}
+	var lost []error
+	for _, b := range brokers {
+		if _, err := client.Broker(int(b.NodeID)).Request(ctx, kmsg.NewPtrApiVersionsRequest()); err != nil {
+			lost = append(lost, fmt.Errorf("reach broker %d at %s:%d: %w", b.NodeID, b.Host, b.Port, err))
+		}
+	}
+	return errors.Join(lost...)
 }
 
 // PartitionCounts returns the number of partitions of topics: 0 for one that does

@@ -18,6 +18,9 @@
 #                    certificate DIR/tls/NAME.pem and its key DIR/tls/NAME.key; DIR/tls/
 #                    ca.pem is whom to trust. admin may do everything, and so may who
 #                    comes by the plain listener; everyone else needs ACLs.
+#   KAFKA_PROXIED=K  adds K listeners, 1 to 3, for clients whose connections are to be
+#                    disturbed: listener k on PORT+30+10k+N tells them to connect to
+#                    PORT+60+10k+N, where a proxy to it must listen.
 #   KAFKA_EXTRA      file with more lines for server.properties
 #   KAFKA_HEAP       heap of a broker, default 1g
 #   KAFKA_TIMEOUT    seconds to wait until it serves, default 60
@@ -72,6 +75,7 @@ start() {
     local dir=$1 port=$2 brokers=$3 n
     check_port "$port"
     [[ $brokers == 1 || $brokers == 3 ]] || die "'$brokers' brokers; there can be 1 or 3"
+    [[ ${KAFKA_PROXIED:-0} =~ ^[0-3]$ ]] || die "KAFKA_PROXIED is '$KAFKA_PROXIED'; there can be 0 to 3"
     [[ -z ${KAFKA_EXTRA:-} || -r $KAFKA_EXTRA ]] || die "KAFKA_EXTRA: cannot read $KAFKA_EXTRA"
     [[ ${KAFKA_SECURE:-0} != 1 ]] || users >/dev/null
     "$here/install.sh" --have-java || die "Kafka needs Java 17 or newer; run $here/install.sh or set JAVA_HOME"
@@ -160,11 +164,16 @@ make_certificates() {
 
 # configure DIR PORT BROKERS N: writes server.properties.
 configure() {
-    local dir=$1 port=$2 brokers=$3 n=$4 listeners controller voters="" k name password plain=""
+    local dir=$1 port=$2 brokers=$3 n=$4 listeners advertised controller voters="" k name password plain=""
     controller=CONTROLLER://127.0.0.1:$((port + 10 + n))
     listeners=PLAINTEXT://127.0.0.1:$((port + n))
     [[ ${KAFKA_SECURE:-0} != 1 ]] ||
         listeners+=",SASL_SSL://127.0.0.1:$((port + 20 + n)),SSL://127.0.0.1:$((port + 30 + n))"
+    advertised=$listeners
+    for ((k = 1; k <= ${KAFKA_PROXIED:-0}; k++)); do
+        listeners+=",VIA$k://127.0.0.1:$((port + 30 + 10 * k + n))"
+        advertised+=",VIA$k://127.0.0.1:$((port + 60 + 10 * k + n))"
+    done
     for k in $(grep -oE '[0-9]+$' <<<"${listeners//,/$'\n'}") $((port + 10 + n)); do
         ! listening "$k" || die "port $k is taken by another process"
     done
@@ -176,7 +185,7 @@ configure() {
         echo "node.id=$n"
         echo "log.dirs=$dir/$n/data"
         echo "listeners=$listeners,$controller"
-        echo "advertised.listeners=$listeners"
+        echo "advertised.listeners=$advertised"
         echo "controller.quorum.voters=${voters#,}"
         echo "default.replication.factor=$brokers"
         echo "min.insync.replicas=$(((brokers + 1) / 2))"

@@ -121,10 +121,11 @@ func (s *Site) run(ctx context.Context, env []string, script string, args ...str
 	return lines[len(lines)-1], nil
 }
 
-// Kafka is a broker that can be stopped and started again.
+// Kafka is a broker, or three, that can be stopped and started again.
 type Kafka struct {
-	Address string // host:port without encryption
-	Port    int    // of it; encrypted listeners are at Port+20 (SASL) and Port+30 (mutual TLS)
+	Address string // without encryption: host:port, with commas between those of three
+	Port    int    // of the first; encrypted listeners are at Port+20 (SASL) and Port+30 (mutual TLS)
+	Brokers int
 	Dir     string
 
 	site *Site
@@ -133,39 +134,63 @@ type Kafka struct {
 
 // Kafka starts a broker. env is added to the script's environment.
 func (s *Site) Kafka(ctx context.Context, name string, env ...string) (*Kafka, error) {
-	port, err := FreePort(10, 20, 30)
+	return s.cluster(ctx, name, 1, []int{10, 20, 30}, env)
+}
+
+// Cluster starts three brokers, with a listener for Proxies 1 to 3 each.
+func (s *Site) Cluster(ctx context.Context, name string, env ...string) (*Kafka, error) {
+	var ports []int
+	for _, tens := range []int{0, 10, 40, 50, 60, 70, 80, 90} {
+		ports = append(ports, tens, tens+1, tens+2)
+	}
+	return s.cluster(ctx, name, 3, ports, append(env, "KAFKA_PROXIED=3"))
+}
+
+func (s *Site) cluster(ctx context.Context, name string, brokers int, ports []int, env []string) (*Kafka, error) {
+	port, err := FreePort(ports...)
 	if err != nil {
 		return nil, err
 	}
-	k := &Kafka{Address: fmt.Sprintf("127.0.0.1:%d", port), Port: port, Dir: filepath.Join(s.Dir, name), site: s, env: env}
-	return k, k.Start(ctx)
+	k := &Kafka{Port: port, Brokers: brokers, Dir: filepath.Join(s.Dir, name), site: s, env: env}
+	k.Address, err = k.start(ctx)
+	return k, err
 }
 
-// Start starts the broker, with the data it had, if it is not running.
+// Addresses are those of Address.
+func (k *Kafka) Addresses() []string { return strings.Split(k.Address, ",") }
+
+// Start starts every broker that is not running, with the data it had.
 func (k *Kafka) Start(ctx context.Context) error {
-	_, err := k.site.run(ctx, k.env, "kafka.sh", "start", k.Dir, strconv.Itoa(k.Port))
+	_, err := k.start(ctx)
 	return err
 }
 
-// Stop ends the broker in peace and keeps its data.
+func (k *Kafka) start(ctx context.Context) (addresses string, err error) {
+	return k.site.run(ctx, k.env, "kafka.sh", "start", k.Dir, strconv.Itoa(k.Port), strconv.Itoa(k.Brokers))
+}
+
+// Stop ends all brokers in peace and keeps their data.
 func (k *Kafka) Stop(ctx context.Context) error {
 	_, err := k.site.run(ctx, k.env, "kafka.sh", "stop", k.Dir)
 	return err
 }
 
-// Kill ends the broker as a power cut would.
-func (k *Kafka) Kill() error {
-	pid, err := k.PID()
+// Kill ends the first broker as a power cut would.
+func (k *Kafka) Kill() error { return k.KillBroker(0) }
+
+// KillBroker ends broker n, from 0, as a power cut would.
+func (k *Kafka) KillBroker(n int) error {
+	pid, err := k.pid(n)
 	if err != nil {
 		return err
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("kill broker %d: %w", pid, err)
+		return fmt.Errorf("kill broker %d, process %d: %w", n, pid, err)
 	}
 	return nil
 }
 
-// Running reports whether the broker's process is there.
+// Running reports whether the process of the first broker is there.
 func (k *Kafka) Running() (bool, error) {
 	pid, err := k.PID()
 	if err != nil {
@@ -178,8 +203,12 @@ func (k *Kafka) Running() (bool, error) {
 	return len(command) > 0, nil
 }
 
-// PID returns the broker's process id.
-func (k *Kafka) PID() (int, error) { return readPID(filepath.Join(k.Dir, "0", "pid")) }
+// PID returns the process id of the first broker.
+func (k *Kafka) PID() (int, error) { return k.pid(0) }
+
+func (k *Kafka) pid(n int) (int, error) {
+	return readPID(filepath.Join(k.Dir, strconv.Itoa(n), "pid"))
+}
 
 func readPID(path string) (int, error) {
 	text, err := os.ReadFile(path)

@@ -1,0 +1,641 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ragstreams/e2e/servers"
+	"ragstreams/generate"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"golang.org/x/sync/errgroup"
+)
+
+// TestChaos: three brokers, up to three instances, and everything that happens to
+// processes, brokers and connections, drawn at random from a seed. The numbers are
+// those of the truth, and no reader was ever shown another.
+//
+// CHAOS_SEED and CHAOS_FOR choose the seed and how long it rages; without them it is
+// a short run of a seed that is always the same and of one that is not.
+func TestChaos(t *testing.T) {
+	seeds, length := chaosSettings(t)
+	cluster, err := site.Cluster(t.Context(), "cluster", "KAFKA_HEAP=512m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		if err := cluster.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, seed := range seeds {
+		t.Run(fmt.Sprintf("seed-%d", seed), func(t *testing.T) {
+			t.Logf("again: CHAOS_SEED=%d CHAOS_FOR=%s make chaos", seed, length)
+			rage(t, cluster, seed, length)
+		})
+	}
+}
+
+func chaosSettings(t testing.TB) (seeds []uint64, length time.Duration) {
+	seeds, length = []uint64{1, rand.Uint64N(1e9)}, 45*time.Second
+	if text := os.Getenv("CHAOS_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("CHAOS_SEED is %q: want a number", text)
+		}
+		seeds = []uint64{seed}
+	}
+	if text := os.Getenv("CHAOS_FOR"); text != "" {
+		var err error
+		if length, err = time.ParseDuration(text); err != nil || length <= 0 {
+			t.Fatalf("CHAOS_FOR is %q: want a duration such as 5m", text)
+		}
+	}
+	return seeds, length
+}
+
+// chaos is one run.
+type chaos struct {
+	t       testing.TB
+	cluster *servers.Kafka
+	d       *deployment
+	prom    *prometheus
+	bursts  chan int
+
+	subjects []*subject
+	deck     []fault
+	faults   map[string]int
+
+	mu  sync.Mutex
+	rng *rand.Rand
+	log []string
+}
+
+// subject is an instance whose connections can be disturbed.
+type subject struct {
+	*instance
+	proxies *servers.Proxies
+	away    bool // it has left and may join again
+	born    map[int]size
+}
+
+// fault is something that happens. It returns when it is over, and an error when it
+// could not be done or something did not behave.
+type fault struct {
+	name     string
+	ofBroker bool // it may happen while something happens to an instance
+	do       func(*chaos, context.Context) error
+}
+
+// faults are all that can happen.
+var faults = []fault{
+	{"an instance is killed", false, (*chaos).killOne},
+	{"two instances are killed at once", false, (*chaos).killTwo},
+	{"an instance stands still for longer than its session", false, (*chaos).freeze},
+	{"an instance is told to stop", false, (*chaos).stopOne},
+	{"rolling restart", false, (*chaos).roll},
+	{"the third instance joins or leaves", false, (*chaos).joinOrLeave},
+	{"a broker is killed", true, (*chaos).killBroker},
+	{"the coordinator of a transaction or group is killed", true, (*chaos).killCoordinator},
+	{"connections are cut", false, (*chaos).cut},
+	{"connections are slow", false, (*chaos).delay},
+	{"connections are half open", false, (*chaos).halfOpen},
+	{"a burst", false, (*chaos).burst},
+}
+
+const chaosSession = 6 * time.Second // session.timeout.ms of the deployment
+
+func rage(t *testing.T, cluster *servers.Kafka, seed uint64, length time.Duration) {
+	const (
+		backlog = 20_000
+		step    = 3 * time.Millisecond
+	)
+	// No partition may fall idle while brokers are away: what is late would be
+	// different from the truth. One partition never gets a record.
+	// One session and two partitions of each stage: three brokers share two cores with
+	// three instances.
+	d := newDeploymentOn(t, cluster, []int32{4, 3}, "ANALYTICS_WINDOW_IDLE_TIMEOUT=10m",
+		"ANALYTICS_KAFKA_SESSIONS=1", "ANALYTICS_KAFKA_PARTITIONS=2")
+	start := startOf(backlog, step)
+	g := generate.New(generate.Config{
+		Seed: seed, Tenants: 6, Models: 3, Step: step, Start: start,
+		Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5, Topics: d.topics,
+	})
+	w := d.traffic()
+	w.place = func(topic string, partition int32) int32 {
+		if topic == d.topics[0].Name && partition == 3 {
+			return 2
+		}
+		return partition
+	}
+	c := &chaos{
+		t: t, cluster: cluster, d: d, rng: rand.New(rand.NewPCG(seed, 2)), bursts: make(chan int, 1), faults: map[string]int{},
+	}
+	t.Cleanup(c.leaveTraces)
+	w.all(g, backlog)
+	var all []*instance
+	for n, name := range []string{"a", "b", "c"} {
+		proxies, err := cluster.Proxies(n + 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(proxies.Close)
+		s := &subject{instance: d.instance(name, "ANALYTICS_KAFKA_BROKERS="+proxies.Address), proxies: proxies, born: map[int]size{}}
+		c.subjects = append(c.subjects, s)
+		all = append(all, s.start())
+	}
+	c.prom = startPrometheus(t, d, all...)
+	began := time.Now()
+	for _, s := range c.subjects {
+		s.agree(g.Truth(), 2*time.Minute)
+	}
+	if t.Failed() {
+		t.Fatal("not even the backlog is right")
+	}
+	before := expected(g.Truth())
+	quiet := c.prom.settled(before, 20*time.Second)
+
+	eyes := watch(t, start.Add(-time.Hour), all...)
+	group, ctx := errgroup.WithContext(t.Context())
+	over := make(chan struct{})
+	group.Go(func() error {
+		defer close(over)
+		return c.run(ctx, length)
+	})
+	group.Go(func() error { return c.produce(ctx, w, g, over) })
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	w.flush()
+	c.report(length)
+
+	truth := g.Truth()
+	for _, s := range c.subjects {
+		s.agree(truth, 2*time.Minute)
+		s.ready(time.Minute)
+	}
+	c.alike()
+	eyes.end(20, all...)
+	after := expected(truth)
+	end := c.prom.settled(after, 30*time.Second)
+	c.prom.checkIncrease(quiet, end, before, after)
+	c.prom.checkNeverFell(began, end)
+	c.checkSizes()
+	for _, s := range c.subjects {
+		s.stop()
+	}
+	w.checkSideTopics(t)
+}
+
+// run lets things happen until length has passed, and leaves all instances running.
+func (c *chaos) run(ctx context.Context, length time.Duration) error {
+	for until := time.Now().Add(length); time.Now().Before(until); {
+		at := []fault{c.draw()}
+		if at[0].ofBroker != c.deck[0].ofBroker && c.intN(2) == 0 {
+			at = append(at, c.draw()) // at once
+		}
+		group, groupCtx := errgroup.WithContext(ctx)
+		for _, f := range at {
+			c.note("%s", f.name)
+			c.faults[f.name]++
+			group.Go(func() error {
+				if err := f.do(c, groupCtx); err != nil {
+					return fmt.Errorf("%s: %w", f.name, err)
+				}
+				return nil
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		// Mostly the next one comes before all have recovered.
+		if err := pause(ctx, c.random(0, 3*time.Second)); err != nil {
+			return err
+		}
+		if c.intN(4) == 0 {
+			if err := c.rest(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range c.subjects {
+		if s.away {
+			if err := s.Start(); err != nil {
+				return err
+			}
+			s.away = false
+		}
+	}
+	return c.rest(ctx)
+}
+
+// draw returns the next fault. All are drawn before one is drawn again.
+func (c *chaos) draw() fault {
+	if len(c.deck) < 2 {
+		again := slices.Clone(faults)
+		c.shuffle(len(again), func(i, j int) { again[i], again[j] = again[j], again[i] })
+		c.deck = append(c.deck, again...)
+	}
+	f := c.deck[0]
+	c.deck = c.deck[1:]
+	return f
+}
+
+func (c *chaos) intN(n int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rng.IntN(n)
+}
+
+func (c *chaos) shuffle(n int, swap func(i, j int)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rng.Shuffle(n, swap)
+}
+
+func (c *chaos) random(from, to time.Duration) time.Duration {
+	return from + time.Duration(c.intN(int(to-from)))
+}
+
+// produce sends records all the time, and bursts, until over is closed.
+func (c *chaos) produce(ctx context.Context, w *traffic, g *generate.Generator, over <-chan struct{}) error {
+	const tick, each = 20 * time.Millisecond, 16 // 800 a second
+	for {
+		n := each
+		select {
+		case <-over:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case n = <-c.bursts:
+		case <-time.After(tick):
+		}
+		for range n {
+			w.send(g.Next())
+		}
+	}
+}
+
+func (c *chaos) note(format string, args ...any) {
+	line := time.Now().Format("15:04:05.000 ") + fmt.Sprintf(format, args...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.log = append(c.log, line)
+	c.t.Log(line)
+}
+
+// present are the instances that have not left, in random order.
+func (c *chaos) present() []*subject {
+	present := slices.DeleteFunc(slices.Clone(c.subjects), func(s *subject) bool { return s.away })
+	c.shuffle(len(present), func(i, j int) { present[i], present[j] = present[j], present[i] })
+	return present
+}
+
+// rest waits until all that are present are ready: whatever has happened, they must
+// recover by themselves.
+func (c *chaos) rest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	for _, s := range c.present() {
+		for {
+			if !s.Running() {
+				return fmt.Errorf("instance %s has ended by itself:\n%s", s.name, s.Tail(20))
+			}
+			status, body, err := s.get(ctx, "/readyz")
+			if err == nil && status == 200 {
+				break
+			}
+			if pause(ctx, 100*time.Millisecond) != nil {
+				return fmt.Errorf("instance %s has not recovered: %d %s %w", s.name, status, body, err)
+			}
+		}
+		if _, known := s.born[s.PID()]; !known {
+			if z, err := s.size(ctx); err == nil {
+				s.born[s.PID()] = z
+			}
+		}
+	}
+	c.note("all are ready")
+	return nil
+}
+
+func (c *chaos) killOne(ctx context.Context) error { return c.kill(ctx, c.present()[:1]) }
+func (c *chaos) killTwo(ctx context.Context) error { return c.kill(ctx, c.present()[:2]) }
+
+func (c *chaos) kill(ctx context.Context, victims []*subject) error {
+	for _, s := range victims {
+		c.note("kill -9 %s", s.name)
+		if err := s.Kill(); err != nil {
+			return err
+		}
+	}
+	for _, s := range victims {
+		if err := pause(ctx, c.random(0, 4*time.Second)); err != nil {
+			return err
+		}
+		c.note("start %s", s.name)
+		if err := s.Start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *chaos) freeze(ctx context.Context) error {
+	s := c.present()[0]
+	c.note("SIGSTOP %s", s.name)
+	if err := s.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	if err := pause(ctx, chaosSession+c.random(time.Second, 5*time.Second)); err != nil {
+		return err
+	}
+	now, err := c.prom.read(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	c.note("SIGCONT %s", s.name)
+	if err := s.Signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	return s.exportsNothingOlder(ctx, now["events"])
+}
+
+func (c *chaos) stopOne(ctx context.Context) error { return c.restart(ctx, c.present()[0]) }
+
+func (c *chaos) restart(ctx context.Context, s *subject) error {
+	c.note("SIGTERM %s", s.name)
+	if err := s.Stop(20 * time.Second); err != nil {
+		return err
+	}
+	if err := pause(ctx, c.random(0, 3*time.Second)); err != nil {
+		return err
+	}
+	c.note("start %s", s.name)
+	return s.Start()
+}
+
+func (c *chaos) roll(ctx context.Context) error {
+	for _, s := range c.present() {
+		if err := errors.Join(c.restart(ctx, s), c.rest(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *chaos) joinOrLeave(context.Context) error {
+	s := c.subjects[2]
+	if s.away {
+		c.note("%s joins", s.name)
+		s.away = false
+		return s.Start()
+	}
+	c.note("%s leaves", s.name)
+	s.away = true
+	return s.Stop(20 * time.Second)
+}
+
+func (c *chaos) killBroker(ctx context.Context) error {
+	return c.strike(ctx, c.intN(c.cluster.Brokers))
+}
+
+// killCoordinator kills who leads a partition that transactions or groups are kept
+// in.
+func (c *chaos) killCoordinator(ctx context.Context) error {
+	topic := []string{"__transaction_state", "__consumer_offsets"}[c.intN(2)]
+	meta, err := c.d.admin.Metadata(ctx, topic)
+	if err != nil {
+		return err
+	}
+	led := meta.Topics[topic].Partitions.Sorted()
+	if len(led) == 0 {
+		return fmt.Errorf("topic %s has no partitions", topic)
+	}
+	leads := led[c.intN(len(led))]
+	c.note("broker %d leads %s/%d", leads.Leader, topic, leads.Partition)
+	return c.strike(ctx, int(leads.Leader))
+}
+
+// strike kills a broker, starts it again, and waits until every partition has all
+// its replicas again: a second broker may be struck then.
+func (c *chaos) strike(ctx context.Context, n int) error {
+	c.note("kill -9 broker %d", n)
+	if err := c.cluster.KillBroker(n); err != nil {
+		return err
+	}
+	if err := pause(ctx, c.random(500*time.Millisecond, 15*time.Second)); err != nil {
+		return err
+	}
+	c.note("start broker %d", n)
+	if err := c.cluster.Start(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	for {
+		behind, err := c.underReplicated(ctx)
+		if err == nil && behind == 0 {
+			return nil
+		}
+		if pause(ctx, 200*time.Millisecond) != nil {
+			return fmt.Errorf("%d partitions lack replicas after broker %d was started again: %w", behind, n, err)
+		}
+	}
+}
+
+func (c *chaos) underReplicated(ctx context.Context) (int, error) {
+	meta, err := c.d.admin.Metadata(ctx)
+	if err != nil {
+		return 0, err
+	}
+	behind := 0
+	meta.Topics.EachPartition(func(p kadm.PartitionDetail) {
+		if len(p.ISR) < len(p.Replicas) || p.Leader < 0 {
+			behind++
+		}
+	})
+	return behind, nil
+}
+
+func (c *chaos) cut(ctx context.Context) error {
+	return c.disturb(ctx, "cut", (*servers.Proxies).Cut)
+}
+
+func (c *chaos) delay(ctx context.Context) error {
+	latency := c.random(20*time.Millisecond, 500*time.Millisecond)
+	return c.disturb(ctx, fmt.Sprint("late by ", latency), func(p *servers.Proxies) error { return p.Delay(latency, latency/2) })
+}
+
+func (c *chaos) halfOpen(ctx context.Context) error {
+	requests := c.intN(2) == 0
+	return c.disturb(ctx, fmt.Sprint("half open, requests lost: ", requests), func(p *servers.Proxies) error { return p.HalfOpen(requests) })
+}
+
+// disturb does something to the connections of one instance for a while, often for
+// longer than its session.
+func (c *chaos) disturb(ctx context.Context, how string, do func(*servers.Proxies) error) error {
+	s := c.present()[0]
+	c.note("connections of %s are %s", s.name, how)
+	if err := do(s.proxies); err != nil {
+		return err
+	}
+	err := pause(ctx, c.random(time.Second, 2*chaosSession))
+	c.note("connections of %s are as they were", s.name)
+	return errors.Join(err, s.proxies.Heal(ctx))
+}
+
+func (c *chaos) burst(ctx context.Context) error {
+	n := 2000 + c.intN(8000)
+	c.note("%d records at once", n)
+	select {
+	case c.bursts <- n:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// alike checks that all instances give the same answers, at rest.
+func (c *chaos) alike() {
+	c.t.Helper()
+	for table := range dimensions {
+		var first any
+		for _, s := range c.subjects {
+			answer, err := s.Table(c.t.Context(), table, url.Values{"total": {"true"}})
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if first == nil {
+				first = answer.Rows
+			} else if !reflect.DeepEqual(first, any(answer.Rows)) {
+				c.t.Errorf("instances %s and %s give different answers about %s", c.subjects[0].name, s.name, table)
+			}
+		}
+	}
+}
+
+// size is what must not grow.
+type size struct{ goroutines, files, memory float64 }
+
+var sizes = regexp.MustCompile(`(?m)^(go_goroutines|process_open_fds|process_resident_memory_bytes) (\S+)`)
+
+func (s *subject) size(ctx context.Context) (size, error) {
+	_, body, err := s.get(ctx, "/metrics")
+	if err != nil {
+		return size{}, err
+	}
+	found := map[string]float64{}
+	for _, m := range sizes.FindAllStringSubmatch(body, -1) {
+		if found[m[1]], err = strconv.ParseFloat(m[2], 64); err != nil {
+			return size{}, err
+		}
+	}
+	if len(found) != 3 {
+		return size{}, fmt.Errorf("instance %s exports only %v of its size", s.name, found)
+	}
+	return size{found["go_goroutines"], found["process_open_fds"], found["process_resident_memory_bytes"]}, nil
+}
+
+// checkSizes checks that no process has more goroutines or files than when it was
+// ready for the first time, but for what a moment brings, or very much memory.
+func (c *chaos) checkSizes() {
+	c.t.Helper()
+	for _, s := range c.subjects {
+		z, err := s.size(c.t.Context())
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		born, known := s.born[s.PID()]
+		c.t.Logf("instance %s: %+v at first, %+v now", s.name, born, z)
+		if known && (z.goroutines > 1.5*born.goroutines+100 || z.files > 1.5*born.files+50) || z.memory > 800<<20 {
+			c.t.Errorf("instance %s has grown from %+v to %+v", s.name, born, z)
+		}
+	}
+}
+
+// report says what has happened, and fails the test when that is too little.
+func (c *chaos) report(length time.Duration) {
+	c.t.Helper()
+	total := 0
+	for _, f := range faults {
+		total += c.faults[f.name]
+		c.t.Logf("%3d × %s", c.faults[f.name], f.name)
+	}
+	// A short run may have drawn a long one.
+	if least := max(1, int((length-time.Minute)/(12*time.Second))); total < least {
+		c.t.Errorf("%d faults in %s are too few for a proof, want %d", total, length, least)
+	}
+}
+
+// leaveTraces writes what helps to find the cause of a failure beside the logs.
+func (c *chaos) leaveTraces() {
+	if !c.t.Failed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c.mu.Lock()
+	lines := append(slices.Clone(c.log), "", "offsets:")
+	c.mu.Unlock()
+	lines = append(lines, c.offsets(ctx)...)
+	file := filepath.Join(site.Dir, c.d.name+"-traces.txt")
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		c.t.Error(err)
+	}
+	c.t.Log("what happened, and offsets, are in ", file)
+}
+
+// offsets lists ends and committed offsets of everything of the deployment.
+func (c *chaos) offsets(ctx context.Context) []string {
+	var lines []string
+	ends, err := c.d.admin.ListEndOffsets(ctx)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	stable, err := c.d.admin.ListCommittedOffsets(ctx)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	ends.Each(func(o kadm.ListedOffset) {
+		if s, ok := stable.Lookup(o.Topic, o.Partition); ok && strings.HasPrefix(o.Topic, c.d.name) {
+			lines = append(lines, fmt.Sprintf("%s/%d ends at %d, stable %d", o.Topic, o.Partition, o.Offset, s.Offset))
+		}
+	})
+	groups, err := c.d.admin.ListGroups(ctx)
+	if err != nil {
+		return append(lines, err.Error())
+	}
+	for _, group := range groups.Groups() {
+		if !strings.HasPrefix(group, c.d.prefix) {
+			continue
+		}
+		offsets, err := c.d.admin.FetchOffsets(ctx, group)
+		if err != nil {
+			lines = append(lines, err.Error())
+		}
+		offsets.Each(func(o kadm.OffsetResponse) {
+			lines = append(lines, fmt.Sprintf("%s has committed %d of %s/%d with %q, %v", group, o.At, o.Topic, o.Partition, o.Metadata, o.Err))
+		})
+	}
+	slices.Sort(lines)
+	return lines
+}
