@@ -173,7 +173,7 @@ var demoSource = map[string]string{"retention.ms": "300000", "retention.bytes": 
 // How long the demo keeps closed windows one by one, and by the hour.
 const (
 	demoPanes   = 15 * time.Minute
-	demoHistory = 2 * time.Hour
+	demoHistory = 30 * time.Minute
 )
 
 // marker names the file that says that a folder may be emptied.
