@@ -70,7 +70,7 @@ func TestContestTakesTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "ragstreams b c ragstreams b c late ragstreams late c late ragstreams late c"
+	want := "ragstreams ragstreams b c ragstreams b c late ragstreams late c late ragstreams late c"
 	if got := strings.Join(turns, " "); got != want {
 		t.Errorf("turns are %s, want %s", got, want)
 	}

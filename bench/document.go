@@ -33,7 +33,7 @@ Written by `+"`make bench`"+` on %s:
 
 %s events of about 400 bytes in one topic of 4 partitions: 20 tenants × 7 event
 types × 5 models, ten minutes of event time, 1 %% errors. The contestants take turns and
-read the same topic.
+read the same topic. One drain before, which does not count, warms the broker.
 
 ## Throughput
 

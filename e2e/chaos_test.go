@@ -125,7 +125,12 @@ var faults = []fault{
 	{"a burst", false, (*chaos).burst},
 }
 
-const chaosSession = 6 * time.Second // session.timeout.ms of the deployment
+const (
+	chaosSession = 6 * time.Second // session.timeout.ms of the deployment
+	// stopLimit is how long an instance may take to end. The last commit may wait for a
+	// broker that is away.
+	stopLimit = 30 * time.Second
+)
 
 func rage(t *testing.T, cluster *servers.Kafka, seed uint64, length time.Duration) {
 	const (
@@ -207,7 +212,9 @@ func rage(t *testing.T, cluster *servers.Kafka, seed uint64, length time.Duratio
 	c.prom.checkNeverFell(began, end)
 	c.checkSizes()
 	for _, s := range c.subjects {
-		s.stop()
+		if err := s.Stop(stopLimit); err != nil {
+			t.Error(err)
+		}
 	}
 	w.checkSideTopics(t)
 }
@@ -401,7 +408,7 @@ func (c *chaos) stopOne(ctx context.Context) error { return c.restart(ctx, c.pre
 
 func (c *chaos) restart(ctx context.Context, s *subject) error {
 	c.note("SIGTERM %s", s.name)
-	if err := s.Stop(20 * time.Second); err != nil {
+	if err := s.Stop(stopLimit); err != nil {
 		return err
 	}
 	if err := pause(ctx, c.random(0, 3*time.Second)); err != nil {
@@ -429,7 +436,7 @@ func (c *chaos) joinOrLeave(context.Context) error {
 	}
 	c.note("%s leaves", s.name)
 	s.away = true
-	return s.Stop(20 * time.Second)
+	return s.Stop(stopLimit)
 }
 
 func (c *chaos) killBroker(ctx context.Context) error {
