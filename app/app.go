@@ -176,7 +176,7 @@ func (r *run) makeTopics() error {
 		switch {
 		case err == nil || r.ctx.Err() != nil:
 			return nil
-		case r.reachable(r.ctx) == nil:
+		case r.within(r.ctx, kafka.Reachable) == nil:
 			return fmt.Errorf("topics: %w", err)
 		}
 	}
@@ -189,25 +189,22 @@ func (r *run) supervise(m member) {
 	r.group.Go(func() error { return s.Run(r.ctx) })
 }
 
-func (r *run) reachable(ctx context.Context) error {
+// within asks Kafka something that must not take long.
+func (r *run) within(ctx context.Context, ask func(context.Context, kafka.Config) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	return kafka.Reachable(ctx, r.o.Kafka)
+	return ask(ctx, r.o.Kafka)
 }
 
 // whole reports whether all brokers answer: what a part needs may lie on any.
-func (r *run) whole(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	return kafka.Whole(ctx, r.o.Kafka)
-}
+func (r *run) whole(ctx context.Context) error { return r.within(ctx, kafka.Whole) }
 
 // awaitKafka returns when a broker answers, with a line every few seconds until
 // then; or at once when the broker refuses us.
 func (r *run) awaitKafka() error {
 	const part = "kafka"
 	for {
-		err := r.reachable(r.ctx)
+		err := r.within(r.ctx, kafka.Reachable)
 		switch {
 		case r.ctx.Err() != nil:
 			return nil

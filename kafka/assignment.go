@@ -207,14 +207,10 @@ func (a *assignments) onFetched(_ context.Context, _ *kgo.Client, resp *kmsg.Off
 func (s *Session) adjustOffsets(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	a := &s.assigned
 	adm := kadm.NewClient(a.client.Load())
-	topics, err := adm.ListTopics(ctx, s.cfg.Topic)
-	if err == nil {
-		err = topics.Error()
-	}
+	id, err := topicID(ctx, adm, s.cfg.Topic)
 	if err != nil {
-		return nil, fmt.Errorf("look at topic %s: %w", s.cfg.Topic, err)
+		return nil, err
 	}
-	id := topics[s.cfg.Topic].ID
 	starts, err := adm.ListStartOffsets(ctx, s.cfg.Topic)
 	if err != nil {
 		return nil, fmt.Errorf("start offsets of %s: %w", s.cfg.Topic, err)

@@ -144,3 +144,66 @@ func TestTimeOfATransaction(t *testing.T) {
 		}
 	}
 }
+
+// What is behind is known of each partition: a poll that brings only what another
+// broker has says nothing of the others.
+func TestBehindIsOfEachPartition(t *testing.T) {
+	g := &generation{
+		s: NewSession(SessionConfig{Topic: "in"}), inTxn: true, idle: make(chan struct{}, 1), claims: map[int32]*claim{},
+		at: map[int32]position{}, quiet: map[int32]bool{}, atEnd: map[int32]bool{}, behind: map[int32]bool{},
+	}
+	for p := range int32(2) {
+		g.claims[p] = &claim{messages: make(chan *sarama.ConsumerMessage)}
+		defer close(g.claims[p].messages)
+		go func() {
+			for m := range g.claims[p].messages {
+				g.MarkMessage(m, "")
+			}
+		}()
+	}
+	for _, step := range []struct {
+		partition   int32
+		offset, end int64
+		behind      int
+	}{{0, 0, 10, 1}, {1, 0, 1, 1}, {1, 1, 5, 2}, {0, 9, 10, 1}, {1, 4, 5, 0}} {
+		f := kgo.FetchPartition{
+			Partition: step.partition, LastStableOffset: step.end,
+			Records: []*kgo.Record{{Topic: "in", Partition: step.partition, Offset: step.offset}},
+		}
+		n, err := g.hand(kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "in", Partitions: []kgo.FetchPartition{f}}}}})
+		if n != 1 || err != nil || len(g.behind) != step.behind {
+			t.Errorf("%+v: %d records, error %v, behind %v", step, n, err, g.behind)
+		}
+	}
+}
+
+// An offset of the topic before does not say what of this one may be deleted.
+func TestGroupOffsetsAreOfThisTopic(t *testing.T) {
+	c := broker(t)
+	topic := tableTopic(t, c)
+	cl, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	now, err := topicID(t.Context(), adm, topic)
+	if err != nil || now == (kadm.TopicID{}) {
+		t.Fatal(now, err)
+	}
+	for _, tt := range []struct {
+		in   kadm.TopicID
+		want map[int32]Committed
+	}{{now, map[int32]Committed{0: {7, "horizon 3"}}}, {kadm.TopicID{1}, map[int32]Committed{}}} {
+		group := topic + tt.in.String()
+		var offsets kadm.Offsets
+		offsets.Add(kadm.Offset{Topic: topic, At: 7, LeaderEpoch: -1, Metadata: position{7, "horizon 3", tt.in, true}.commitMetadata()})
+		if err := adm.CommitAllOffsets(t.Context(), group, offsets); err != nil {
+			t.Fatal(err)
+		}
+		got, err := GroupOffsets(t.Context(), c, group, topic)
+		if err != nil || !maps.Equal(got, tt.want) {
+			t.Errorf("offsets in topic %s, which is %s now: %v, %v, want %v", tt.in, now, got, err, tt.want)
+		}
+	}
+}

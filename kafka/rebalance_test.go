@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -346,4 +347,66 @@ func TestRowsOfPartitionsThatMovedAwayAreDropped(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// All partitions are taken between two polls of one transaction. It must not stay
+// open until the broker ends it: nobody reads past it.
+func TestNothingOwnedBetweenTwoPolls(t *testing.T) {
+	_, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	produceEach(t, c, in, 12, 1, func(r *kgo.Record) { r.Value = make([]byte, 500_000) }) // several polls
+	taken := make(chan struct{})
+	s, run := newCounter(c, in, group, table, "a", func(cfg *SessionConfig) { cfg.CommitInterval = time.Second })
+	build := s.cfg.NewTask
+	s.cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+		task, err := build(ctx, a)
+		return takingTask{task.(*countTask), func() {
+			select {
+			case <-taken:
+				return
+			default:
+			}
+			a.Rows.Set("key", make([]byte, 8)) // now the broker knows of the transaction
+			if err := s.client.Load().Flush(t.Context()); err != nil {
+				t.Error(err)
+			}
+			s.assigned.mu.Lock()
+			defer s.assigned.mu.Unlock()
+			clear(s.assigned.owned)
+			s.assigned.changed()
+			close(taken)
+		}}, err
+	}
+	background(t, run)
+	<-taken
+	cl, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for deadline := time.Now().Add(s.cfg.SessionTimeout / 2); ; time.Sleep(10 * time.Millisecond) {
+		open, err := inTransaction(t.Context(), kadm.NewClient(cl), group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !open {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the transaction stays open")
+		}
+	}
+}
+
+// takingTask calls take between two polls, when it has something to flush.
+type takingTask struct {
+	*countTask
+	take func()
+}
+
+func (k takingTask) Paused() bool {
+	if len(k.dirty) > 0 {
+		k.take()
+	}
+	return false
 }

@@ -254,36 +254,63 @@ func TestCountsAreExactAcrossRestarts(t *testing.T) {
 }
 
 // A poll brings no more than one fetch did. A backlog is read by many polls, which
-// share transactions, up to the most records that one may have.
+// share transactions, up to the most records that one may have and until a task wants
+// a pause.
 func TestTransactionsOfABacklog(t *testing.T) {
-	const records = 12
-	for _, most := range []int{records, 5} {
-		c := broker(t)
-		in, group, table := setUpCounter(t, c, 1)
-		truth := produceEach(t, c, in, records, 1, func(r *kgo.Record) { r.Value = make([]byte, 500_000) }) // two a fetch
-		background(t, func(ctx context.Context) error {
-			return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) { cfg.CommitInterval, cfg.MaxPoll = 5*time.Second, most })
+	const records, ofAFetch = 12, 2
+	for _, tt := range []struct {
+		name   string
+		most   int // records of a transaction
+		pauses bool
+		want   int // records at once, at most
+	}{
+		{"nothing limits it", records, false, records},
+		{"five at most", 5, false, 5},
+		{"a pause after every poll", records, true, ofAFetch},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := broker(t)
+			in, group, table := setUpCounter(t, c, 1)
+			truth := produceEach(t, c, in, records, 1, func(r *kgo.Record) { r.Value = make([]byte, 1<<20/ofAFetch-20_000) })
+			background(t, func(ctx context.Context) error {
+				return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
+					cfg.CommitInterval, cfg.SessionTimeout, cfg.MaxPoll = 5*time.Second, 20*time.Second, tt.most
+					build := cfg.NewTask
+					cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+						task, err := build(ctx, a)
+						return pausingTask{task.(*countTask), tt.pauses}, err
+					}
+				})
+			})
+			eventually(t, c, table, truth)
+			end, err := EndOffset(t.Context(), c, table, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var steps []uint64
+			last := uint64(0)
+			if err := Read(t.Context(), c, table, 0, 0, end, func(m Message) error {
+				n := binary.BigEndian.Uint64(m.Value)
+				steps, last = append(steps, n-last), n
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			// One more: the broker may answer before it has them all.
+			if slices.Max(steps) > uint64(tt.want) || len(steps) > (records+tt.want-1)/tt.want+1 {
+				t.Errorf("transactions of %v records, want all %d, and up to %d at once", steps, records, tt.want)
+			}
 		})
-		eventually(t, c, table, truth)
-		end, err := EndOffset(t.Context(), c, table, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var steps []uint64
-		last := uint64(0)
-		if err := Read(t.Context(), c, table, 0, 0, end, func(m Message) error {
-			n := binary.BigEndian.Uint64(m.Value)
-			steps, last = append(steps, n-last), n
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		// One more: the broker may answer before it has them all.
-		if slices.Max(steps) > uint64(most) || len(steps) > (records+most-1)/most+1 {
-			t.Errorf("transactions of %v records, want all %d, and up to %d at once", steps, records, most)
-		}
 	}
 }
+
+// pausingTask may want a pause as soon as it has something to flush.
+type pausingTask struct {
+	*countTask
+	pauses bool
+}
+
+func (p pausingTask) Paused() bool { return p.pauses && len(p.dirty) > 0 }
 
 func TestSessionsShareThePartitions(t *testing.T) {
 	c := broker(t)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -314,12 +315,16 @@ func Whole(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("list brokers: %w", err)
 	}
-	var lost []error
-	for _, b := range brokers {
-		if _, err := client.Broker(int(b.NodeID)).Request(ctx, kmsg.NewPtrApiVersionsRequest()); err != nil {
-			lost = append(lost, fmt.Errorf("reach broker %d at %s:%d: %w", b.NodeID, b.Host, b.Port, err))
-		}
+	lost := make([]error, len(brokers))
+	var asking sync.WaitGroup
+	for i, b := range brokers { // at once: one that is silent uses up all the time
+		asking.Go(func() {
+			if _, err := client.Broker(int(b.NodeID)).Request(ctx, kmsg.NewPtrApiVersionsRequest()); err != nil {
+				lost[i] = fmt.Errorf("reach broker %d at %s:%d: %w", b.NodeID, b.Host, b.Port, err)
+			}
+		})
 	}
+	asking.Wait()
 	return errors.Join(lost...)
 }
 
@@ -367,21 +372,31 @@ func GroupOffsets(ctx context.Context, c Config, group, topic string) (map[int32
 	if err != nil {
 		return nil, fmt.Errorf("offsets of group %s: %w", group, err)
 	}
+	id, err := topicID(ctx, adm, topic)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int32]Committed{}
+	for p, o := range resp[topic] {
+		at := committedPosition(o.At, o.Metadata)
+		if o.Err == nil && at.committed && !at.elsewhere(id) {
+			out[p] = Committed{at.offset, at.metadata}
+		}
+	}
+	return out, nil
+}
+
+// topicID tells topics apart that have a name one after the other; zero: the broker
+// is too old to know.
+func topicID(ctx context.Context, adm *kadm.Client, topic string) (kadm.TopicID, error) {
 	topics, err := adm.ListTopics(ctx, topic)
 	if err == nil {
 		err = topics.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look at topic %s: %w", topic, err)
+		return kadm.TopicID{}, fmt.Errorf("look at topic %s: %w", topic, err)
 	}
-	out := map[int32]Committed{}
-	for p, o := range resp[topic] {
-		at := committedPosition(o.At, o.Metadata)
-		if o.Err == nil && at.committed && !at.elsewhere(topics[topic].ID) {
-			out[p] = Committed{at.offset, at.metadata}
-		}
-	}
-	return out, nil
+	return topics[topic].ID, nil
 }
 
 // EndOffset returns the high watermark of a partition.
