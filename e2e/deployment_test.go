@@ -167,19 +167,37 @@ func (i *instance) get(ctx context.Context, path string) (int, string, error) {
 	return resp.StatusCode, string(body), err
 }
 
+// askReady returns an error unless /readyz says that the instance is ready.
+func (i *instance) askReady(ctx context.Context) error {
+	if !i.Running() {
+		return errors.New("it has ended")
+	}
+	status, body, err := i.get(ctx, "/readyz")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d %s", status, body)
+	}
+	return err
+}
+
 // ready waits until /readyz says so.
 func (i *instance) ready(limit time.Duration) {
 	i.t.Helper()
-	eventually(i.t, limit, "instance "+i.name+" is ready", func(ctx context.Context) error {
-		if !i.Running() {
-			return errors.New("it has ended")
+	eventually(i.t, limit, "instance "+i.name+" is ready", i.askReady)
+}
+
+// awaitReady does the same away from the test's goroutine.
+func (i *instance) awaitReady(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		err := i.askReady(ctx)
+		if err == nil {
+			return nil
 		}
-		status, body, err := i.get(ctx, "/readyz")
-		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("%d %s", status, body)
+		if !i.Running() || pause(ctx, 100*time.Millisecond) != nil {
+			return fmt.Errorf("instance %s is not ready: %w; its log ends with\n%s", i.name, err, i.Tail(20))
 		}
-		return err
-	})
+	}
 }
 
 // ends waits for the end of a process that must fail by itself, and returns its

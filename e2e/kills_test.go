@@ -135,7 +135,7 @@ func (c *killer) whileMoving(ctx context.Context) error {
 // other has had its partitions for some time.
 func (c *killer) freeze(ctx context.Context) error {
 	i := c.instances[c.rng.IntN(2)]
-	if err := awaitReady(ctx, i); err != nil { // it may just have been started
+	if err := i.awaitReady(ctx, 30*time.Second); err != nil { // it may just have been started
 		return err
 	}
 	c.log("SIGSTOP %s", i.name)
@@ -192,21 +192,6 @@ func (i *instance) exportsNothingOlder(ctx context.Context, seen map[string]floa
 		}
 	}
 	return nil
-}
-
-// awaitReady waits until an instance says that it is ready.
-func awaitReady(ctx context.Context, i *instance) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for {
-		status, body, err := i.get(ctx, "/readyz")
-		if err == nil && status == http.StatusOK {
-			return nil
-		}
-		if pause(ctx, 100*time.Millisecond) != nil {
-			return fmt.Errorf("instance %s is not ready: %d %s %w", i.name, status, body, err)
-		}
-	}
 }
 
 // groups returns the deployment's groups.
