@@ -365,8 +365,8 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 // Paused implements the transport's task: assemble never waits.
 func (t *AssembleTask) Paused() bool { return false }
 
-// MaxRecords implements the transport's task: one record holds no more
-// than ingest took at once.
+// MaxRecords implements the transport's task: one record holds no more than
+// ingest took at once.
 func (t *AssembleTask) MaxRecords() int { return 0 }
 
 // Close implements the transport's task.

@@ -3,8 +3,8 @@ package processors
 // stride is how many records of a source partition with a backlog are taken in one
 // transaction. It adapts, so that they do not span much more event time than a reader
 // may be ahead of the others: Paused stops a reader between polls only, and the
-// records of a quiet topic that one poll brings may span weeks. All their panes would be open
-// at once while another partition holds the watermark.
+// records of a quiet topic that one poll brings may span weeks. All their panes would
+// be open at once while another partition holds the watermark.
 type stride int
 
 const (
@@ -14,9 +14,9 @@ const (
 )
 
 // took notes how many milliseconds of event time were spanned by n records. limit
-// is how many may be; 0: any number. It grows with every poll, however few
-// of its records were of this partition: the most cautious partition of a session
-// decides for all.
+// is how many may be; 0: any number. It grows with every poll, however few of its
+// records were of this partition: the most cautious partition of a session decides
+// for all.
 func (s *stride) took(n int, span, limit int64) {
 	next := 2 * *s
 	if limit > 0 && span > 0 {

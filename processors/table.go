@@ -236,8 +236,8 @@ func (t *TableTask[M, P]) forget(r *tableRow[M, P]) {
 // every open pane. Open are a pane, grace, max_future and what ingest may be ahead
 // of its slowest partition, by default 67 panes. At worst that is 288 KiB of
 // latency (14 KiB of total; 4 KiB a pane, at up to 16,000 calls a bucket), and as
-// much as 450 KiB of errors, with labels at their longest. A transaction that spans more
-// event time than ingest may be ahead opens more panes, until the watermark has
+// much as 450 KiB of errors, with labels at their longest. A transaction that spans
+// more event time than ingest may be ahead opens more panes, until the watermark has
 // followed.
 func (t *TableTask[M, P]) Flush(bool) (string, error) {
 	for _, key := range t.deleted {
@@ -264,8 +264,8 @@ func (t *TableTask[M, P]) Flush(bool) (string, error) {
 // Paused implements the transport's task: a table never waits.
 func (t *TableTask[M, P]) Paused() bool { return false }
 
-// MaxRecords implements the transport's task: one record holds no more
-// than ingest took at once.
+// MaxRecords implements the transport's task: one record holds no more than
+// ingest took at once.
 func (t *TableTask[M, P]) MaxRecords() int { return 0 }
 
 // Close implements the transport's task.
