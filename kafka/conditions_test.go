@@ -153,10 +153,11 @@ func TestBehindIsOfEachPartition(t *testing.T) {
 		at: map[int32]position{}, quiet: map[int32]bool{}, atEnd: map[int32]bool{}, behind: map[int32]bool{},
 	}
 	for p := range int32(2) {
-		g.claims[p] = &claim{messages: make(chan *sarama.ConsumerMessage)}
-		defer close(g.claims[p].messages)
+		messages := make(chan *sarama.ConsumerMessage)
+		defer close(messages)
+		g.claims[p] = &claim{messages: messages}
 		go func() {
-			for m := range g.claims[p].messages {
+			for m := range messages {
 				g.MarkMessage(m, "")
 			}
 		}()
