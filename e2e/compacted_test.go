@@ -158,6 +158,16 @@ func compact(t testing.TB, k *servers.Kafka, c kafka.Config, topics ...string) {
 			return
 		}
 	}
+	for _, topic := range topics {
+		batches, err := batchesFrom(t.Context(), c, topic, 0)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, b := range batches {
+			t.Logf("%s: from %d to %d, %d records, attributes %b, producer %d, time %d to %d", topic, b.FirstOffset,
+				b.FirstOffset+int64(b.LastOffsetDelta), b.NumRecords, b.Attributes, b.ProducerID, b.FirstTimestamp, b.MaxTimestamp)
+		}
+	}
 	t.Fatal("the broker does not remove the markers")
 }
 
@@ -243,14 +253,33 @@ const (
 
 // lies asks the broker what there is at an offset or after it, committed or not.
 func lies(ctx context.Context, c kafka.Config, topic string, offset int64) (string, error) {
-	client, err := c.NewClient()
+	batches, err := batchesFrom(ctx, c, topic, offset)
 	if err != nil {
 		return "", err
+	}
+	found := nothing
+	for _, batch := range batches {
+		if batch.FirstOffset+int64(batch.LastOffsetDelta) < offset {
+			continue
+		}
+		if batch.NumRecords > 0 {
+			return records, nil
+		}
+		found = emptied
+	}
+	return found, nil
+}
+
+// batchesFrom returns the batches of partition 0 from the one on that holds offset.
+func batchesFrom(ctx context.Context, c kafka.Config, topic string, offset int64) ([]kmsg.RecordBatch, error) {
+	client, err := c.NewClient()
+	if err != nil {
+		return nil, err
 	}
 	defer client.Close()
 	meta, err := kadm.NewClient(client).Metadata(ctx, topic)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	p := kmsg.NewFetchRequestTopicPartition()
 	p.FetchOffset, p.PartitionMaxBytes = offset, 1<<20
@@ -260,27 +289,22 @@ func lies(ctx context.Context, c kafka.Config, topic string, offset int64) (stri
 	req.MaxBytes, req.SessionEpoch, req.Topics = 1<<20, -1, []kmsg.FetchRequestTopic{of}
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	got := resp.Topics[0].Partitions[0]
 	if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
-		return "", fmt.Errorf("fetch %s at %d: %w", topic, offset, err)
+		return nil, fmt.Errorf("fetch %s at %d: %w", topic, offset, err)
 	}
-	found := nothing
+	var batches []kmsg.RecordBatch
 	for rest := got.RecordBatches; len(rest) > 0; {
 		var batch kmsg.RecordBatch
 		if err := batch.ReadFrom(rest); err != nil {
-			return "", fmt.Errorf("fetch %s at %d: %w", topic, offset, err)
+			return nil, fmt.Errorf("fetch %s at %d: %w", topic, offset, err)
 		}
-		if batch.FirstOffset+int64(batch.LastOffsetDelta) >= offset {
-			if batch.NumRecords > 0 {
-				return records, nil
-			}
-			found = emptied
-		}
+		batches = append(batches, batch)
 		rest = rest[12+batch.Length:]
 	}
-	return found, nil
+	return batches, nil
 }
 
 // reader returns the rows that a topic of one partition holds.
