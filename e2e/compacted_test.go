@@ -87,6 +87,8 @@ func TestCompactedEnd(t *testing.T) {
 type openTransaction struct {
 	t      testing.TB
 	client *kgo.Client
+	c      kafka.Config
+	topic  string
 }
 
 // begin writes rows, each as key=value, in a transaction of a producer of its own,
@@ -107,15 +109,28 @@ func begin(t testing.TB, c kafka.Config, topic string, timeout time.Duration, ro
 			t.Fatal(err)
 		}
 	}
-	return openTransaction{t, client}
+	return openTransaction{t, client, c, topic}
 }
 
+// end waits for the marker: a broker that says that a transaction has ended has yet
+// to write it, and meanwhile takes rows and markers of other transactions.
 func (o openTransaction) end(how kgo.TransactionEndTry) {
 	o.t.Helper()
 	defer o.client.Close()
+	before, err := kafka.EndOffsets(o.t.Context(), o.c, o.topic)
+	if err != nil {
+		o.t.Fatal(err)
+	}
 	if err := o.client.EndTransaction(o.t.Context(), how); err != nil {
 		o.t.Fatal(err)
 	}
+	eventually(o.t, 30*time.Second, "the marker is written", func(ctx context.Context) error {
+		after, err := kafka.EndOffsets(ctx, o.c, o.topic)
+		if err == nil && maps.Equal(after, before) {
+			err = fmt.Errorf("%s still ends at %v", o.topic, after)
+		}
+		return err
+	})
 }
 
 // compact has a broker clean topics of one partition to their end, until an
@@ -125,9 +140,8 @@ func compact(t testing.TB, k *servers.Kafka, c kafka.Config, topics ...string) {
 	data := filepath.Join(k.Dir, "0", "data")
 	ends := endsOf(t, c, topics)
 	// A round removes rows, the next gives markers without rows a time to live, and
-	// one more removes them when that is over. Which of them a round does to a topic
-	// is the cleaner's choice.
-	for range 12 {
+	// one more removes them when that is over.
+	for range 4 {
 		if err := k.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
