@@ -71,7 +71,7 @@ func (c *cluster) load(ctx context.Context, n int, seed uint64) (*generate.Truth
 
 // brokerCPU returns what the broker has used so far.
 func (c *cluster) brokerCPU() (time.Duration, error) {
-	pid, err := c.kafka.PID()
+	pid, err := c.kafka.PID(0)
 	if err != nil {
 		return 0, err
 	}

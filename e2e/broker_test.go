@@ -74,7 +74,7 @@ func TestBrokerKilled(t *testing.T) {
 	own := ownBroker(t, "kafka-killed", quickReturn)
 	struckUnderTraffic(t, own, func(ctx context.Context, d *deployment, a *instance) error {
 		for range 3 {
-			if err := d.inTransactions(ctx, a, own.Kill); err != nil {
+			if err := d.inTransactions(ctx, a, func() error { return own.Kill(0) }); err != nil {
 				return err
 			}
 			if err := pause(ctx, time.Second+rand.N(2*time.Second)); err != nil {
@@ -92,18 +92,22 @@ func TestBrokerKilled(t *testing.T) {
 // has no broker, shows what is committed, and goes on when there is room.
 func TestBrokerDiskFull(t *testing.T) {
 	var own *servers.Kafka
-	disk := newDisk(t, filepath.Join(site.Dir, "kafka-full", "0", "data"), func() (int, error) { return own.PID() })
+	disk := newDisk(t, filepath.Join(site.Dir, "kafka-full", "0", "data"), "64m", func() (int, error) { return own.PID(0) })
 	own = ownBroker(t, "kafka-full", quickReturn)
 	struckUnderTraffic(t, own, func(ctx context.Context, d *deployment, a *instance) error {
 		err := d.inTransactions(ctx, a, func() error {
-			disk.fill()
-			return awaitEnd(ctx, own) // at the next record of a source
+			if err := disk.fill(); err != nil {
+				return err
+			}
+			return awaitEnd(ctx, own, 0) // at the next record of a source
 		})
 		if err != nil {
 			return err
 		}
 		a.waits("when the disk of the broker is full")
-		disk.free()
+		if err := disk.free(); err != nil {
+			return err
+		}
 		return own.Start(ctx)
 	})
 }
@@ -190,15 +194,15 @@ func (d *deployment) transactions(ctx context.Context) (open []string, ending bo
 	return open, ending, nil
 }
 
-// awaitEnd waits until a broker has ended by itself.
-func awaitEnd(ctx context.Context, k *servers.Kafka) error {
+// awaitEnd waits until broker n has ended by itself.
+func awaitEnd(ctx context.Context, k *servers.Kafka, n int) error {
 	for {
-		running, err := k.Running()
+		running, err := k.Running(n)
 		if err != nil || !running {
 			return err
 		}
 		if pause(ctx, 50*time.Millisecond) != nil {
-			return errors.New("the broker goes on without a disk")
+			return fmt.Errorf("broker %d goes on without a disk", n)
 		}
 	}
 }

@@ -32,6 +32,7 @@ var faults = []fault{
 	{"the third instance joins or leaves", false, (*chaos).joinOrLeave},
 	{"a broker is killed", true, (*chaos).killBroker},
 	{"the coordinator of a transaction or group is killed", true, (*chaos).killCoordinator},
+	{"the disk of a broker is full", true, (*chaos).fillDisk},
 	{"connections are cut", false, (*chaos).cut},
 	{"connections are slow", false, (*chaos).delay},
 	{"connections are half open", false, (*chaos).halfOpen},
@@ -116,7 +117,15 @@ func (c *chaos) joinOrLeave(context.Context) error {
 }
 
 func (c *chaos) killBroker(ctx context.Context) error {
-	return c.strike(ctx, c.intN(c.cluster.Brokers))
+	return c.killNumber(ctx, c.intN(c.cluster.Brokers))
+}
+
+func (c *chaos) killNumber(ctx context.Context, n int) error {
+	c.note("kill -9 broker %d", n)
+	if err := c.cluster.Kill(n); err != nil {
+		return err
+	}
+	return c.comeBack(ctx, n)
 }
 
 // killCoordinator kills who leads a partition that transactions or groups are kept
@@ -133,16 +142,27 @@ func (c *chaos) killCoordinator(ctx context.Context) error {
 	}
 	leads := led[c.intN(len(led))]
 	c.note("broker %d leads %s/%d", leads.Leader, topic, leads.Partition)
-	return c.strike(ctx, int(leads.Leader))
+	return c.killNumber(ctx, int(leads.Leader))
 }
 
-// strike kills a broker, starts it again, and waits until every partition has all
-// its replicas again: a second broker may be struck then.
-func (c *chaos) strike(ctx context.Context, n int) error {
-	c.note("kill -9 broker %d", n)
-	if err := c.cluster.KillBroker(n); err != nil {
+// fillDisk leaves a broker no room, upon which it ends by itself.
+func (c *chaos) fillDisk(ctx context.Context) error {
+	n := c.intN(c.cluster.Brokers)
+	c.note("the disk of broker %d is full", n)
+	if err := c.disks[n].fill(); err != nil {
 		return err
 	}
+	ended, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := errors.Join(awaitEnd(ended, c.cluster, n), c.disks[n].free()); err != nil {
+		return err
+	}
+	return c.comeBack(ctx, n)
+}
+
+// comeBack starts a broker that is down, after a while, and waits until every
+// partition has all its replicas again: a second broker may be struck then.
+func (c *chaos) comeBack(ctx context.Context, n int) error {
 	if err := pause(ctx, c.random(500*time.Millisecond, 15*time.Second)); err != nil {
 		return err
 	}

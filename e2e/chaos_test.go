@@ -38,6 +38,12 @@ func TestChaos(t *testing.T) {
 	if err := os.WriteFile(extra, []byte(quickReturn), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	var cluster *servers.Kafka
+	var disks []*disk
+	for n := range 3 {
+		data := filepath.Join(site.Dir, "cluster", strconv.Itoa(n), "data")
+		disks = append(disks, newDisk(t, data, "1g", func() (int, error) { return cluster.PID(n) }))
+	}
 	cluster, err := site.Cluster(t.Context(), "cluster", "KAFKA_HEAP=512m", "KAFKA_TIMEOUT=120", "KAFKA_EXTRA="+extra)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +58,7 @@ func TestChaos(t *testing.T) {
 	for _, seed := range seeds {
 		t.Run(fmt.Sprintf("seed-%d", seed), func(t *testing.T) {
 			t.Logf("again: CHAOS_SEED=%d CHAOS_FOR=%s make chaos", seed, length)
-			rage(t, cluster, seed, length)
+			rage(t, cluster, disks, seed, length)
 		})
 	}
 }
@@ -79,6 +85,7 @@ func chaosSettings(t testing.TB) (seeds []uint64, length time.Duration) {
 type chaos struct {
 	t       testing.TB
 	cluster *servers.Kafka
+	disks   []*disk // of its brokers
 	d       *deployment
 	prom    *prometheus
 	bursts  chan int
@@ -107,7 +114,7 @@ const (
 	stopLimit = 30 * time.Second
 )
 
-func rage(t *testing.T, cluster *servers.Kafka, seed uint64, length time.Duration) {
+func rage(t *testing.T, cluster *servers.Kafka, disks []*disk, seed uint64, length time.Duration) {
 	const (
 		backlog = 20_000
 		// 900 records a second, bursts included: what is late would not be certain if the
@@ -136,7 +143,7 @@ func rage(t *testing.T, cluster *servers.Kafka, seed uint64, length time.Duratio
 		return partition
 	}
 	c := &chaos{
-		t: t, cluster: cluster, d: d, rng: rand.New(rand.NewPCG(seed, 2)), bursts: make(chan int, 1), faults: map[string]int{},
+		t: t, cluster: cluster, disks: disks, d: d, rng: rand.New(rand.NewPCG(seed, 2)), bursts: make(chan int, 1), faults: map[string]int{},
 	}
 	t.Cleanup(c.leaveTraces)
 	w.all(g, backlog)
@@ -370,8 +377,8 @@ func (s *subject) size(ctx context.Context) (size, error) {
 	return size{found["go_goroutines"], found["process_open_fds"], found["process_resident_memory_bytes"]}, nil
 }
 
-// checkSizes checks that no process has more goroutines or files than when it was
-// ready for the first time, but for what a moment brings, or very much memory.
+// checkSizes checks that no process has more goroutines, files or memory than when it
+// was ready for the first time, but for what a moment brings.
 func (c *chaos) checkSizes() {
 	c.t.Helper()
 	for _, s := range c.subjects {
@@ -381,7 +388,7 @@ func (c *chaos) checkSizes() {
 		}
 		born, known := s.born[s.PID()]
 		c.t.Logf("instance %s: %+v at first, %+v now", s.name, born, z)
-		if known && (z.goroutines > 1.5*born.goroutines+100 || z.files > 1.5*born.files+50) || z.memory > 800<<20 {
+		if known && (z.goroutines > 1.5*born.goroutines+100 || z.files > 1.5*born.files+50 || z.memory > 1.5*born.memory+100<<20) {
 			c.t.Errorf("instance %s has grown from %+v to %+v", s.name, born, z)
 		}
 	}

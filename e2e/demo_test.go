@@ -56,7 +56,7 @@ var counting = regexp.MustCompile(`counted [1-9]`)
 func TestDemoDiskFull(t *testing.T) {
 	dir := filepath.Join(site.Dir, "demo-disk")
 	var p *servers.Program
-	disk := newDisk(t, dir, func() (int, error) { return p.PID(), nil })
+	disk := newDisk(t, dir, "64m", func() (int, error) { return p.PID(), nil })
 	data := filepath.Join(dir, "data")
 	p = demo(t, "demo-full", "--for", "1m", "--dir", data)
 	eventually(t, 30*time.Second, "events are counted", func(context.Context) error {
@@ -68,7 +68,9 @@ func TestDemoDiskFull(t *testing.T) {
 		}
 		return nil
 	})
-	disk.fill()
+	if err := disk.fill(); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	code, err := p.Wait(ctx)

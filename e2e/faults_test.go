@@ -63,7 +63,7 @@ func TestKafkaUnreachable(t *testing.T) {
 	a.ready(30 * time.Second)
 	a.agree(g.Truth(), 30*time.Second)
 
-	if err := d.nothingHalfEnded(t.Context(), a, func([]string) bool { return true }, broker.Kill); err != nil {
+	if err := d.nothingHalfEnded(t.Context(), a, func([]string) bool { return true }, func() error { return broker.Kill(0) }); err != nil {
 		t.Fatal(err)
 	}
 	a.waits("when the broker was killed")

@@ -175,12 +175,9 @@ func (k *Kafka) Stop(ctx context.Context) error {
 	return err
 }
 
-// Kill ends the first broker as a power cut would.
-func (k *Kafka) Kill() error { return k.KillBroker(0) }
-
-// KillBroker ends broker n, from 0, as a power cut would.
-func (k *Kafka) KillBroker(n int) error {
-	pid, err := k.pid(n)
+// Kill ends broker n, from 0, as a power cut would.
+func (k *Kafka) Kill(n int) error {
+	pid, err := k.PID(n)
 	if err != nil {
 		return err
 	}
@@ -190,9 +187,9 @@ func (k *Kafka) KillBroker(n int) error {
 	return nil
 }
 
-// Running reports whether the process of the first broker is there.
-func (k *Kafka) Running() (bool, error) {
-	pid, err := k.PID()
+// Running reports whether the process of broker n is there.
+func (k *Kafka) Running(n int) (bool, error) {
+	pid, err := k.PID(n)
 	if err != nil {
 		return false, err
 	}
@@ -203,10 +200,8 @@ func (k *Kafka) Running() (bool, error) {
 	return len(command) > 0, nil
 }
 
-// PID returns the process id of the first broker.
-func (k *Kafka) PID() (int, error) { return k.pid(0) }
-
-func (k *Kafka) pid(n int) (int, error) {
+// PID returns the process id of broker n.
+func (k *Kafka) PID(n int) (int, error) {
 	return readPID(filepath.Join(k.Dir, strconv.Itoa(n), "pid"))
 }
 
