@@ -135,7 +135,8 @@ func TestRecordsOfATransaction(t *testing.T) {
 // waited for too long.
 func TestTimeOfATransaction(t *testing.T) {
 	for _, tt := range []struct{ interval, want time.Duration }{
-		{100 * time.Millisecond, 100 * time.Millisecond},
+		{100 * time.Millisecond, time.Second},
+		{2 * time.Second, 2 * time.Second},
 		{9 * time.Second, 2500 * time.Millisecond},
 	} {
 		g := &generation{s: NewSession(SessionConfig{CommitInterval: tt.interval, SessionTimeout: 10 * time.Second})}

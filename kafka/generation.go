@@ -276,8 +276,8 @@ func (g *generation) cycle(ctx context.Context) error {
 }
 
 // gather polls and processes the records of one transaction: what one poll brings;
-// of a backlog what the commit interval has time for, for a poll brings no more than
-// one fetch did, and every transaction has its price.
+// of a backlog what there is time for, for a poll brings no more than one fetch did,
+// and every transaction has its price.
 func (g *generation) gather(ctx context.Context) (handed bool, err error) {
 	until := g.lastTick.Add(g.s.cfg.Tick)
 	for total := 0; ; {
@@ -306,10 +306,10 @@ func (g *generation) gather(ctx context.Context) (handed bool, err error) {
 }
 
 // transactionTime is how long after the last commit a transaction may take in
-// records: the commit interval, but no more than a part of what a broker lets it be
-// open for, and a rebalance wait for it.
+// records of a backlog, but no more than a part of what a broker lets it be open for,
+// and a rebalance wait for it.
 func (g *generation) transactionTime() time.Duration {
-	return min(g.s.cfg.CommitInterval, g.s.cfg.SessionTimeout/4)
+	return min(max(g.s.cfg.CommitInterval, backlogInterval), g.s.cfg.SessionTimeout/4)
 }
 
 // maxRecords is how many records a transaction may have. It bounds those of all

@@ -67,10 +67,13 @@ type SessionConfig struct {
 	// headers apart.
 	Batches bool
 
-	CommitInterval time.Duration // longest time between two commits under load
-	// CommitTimeout bounds one commit and one transaction. Default 10 s.
+	// CommitInterval is the longest time between two commits under load. With a
+	// backlog, whose readers are late anyway, it is a second if that is longer.
+	CommitInterval time.Duration
+	// SessionTimeout is how long a member may be silent before its partitions are given
+	// away, and bounds a transaction. Default 10 s.
 	SessionTimeout time.Duration
-	// MaxPoll bounds the records of one transaction. Default 50,000.
+	// MaxPoll bounds the records of one transaction. Default 100,000.
 	MaxPoll int
 	// Tick is how often a session without records flushes and commits, which
 	// also proves that it still owns its partitions. Default 1 s.
@@ -88,11 +91,14 @@ type SessionConfig struct {
 
 const (
 	defaultSessionTimeout = 10 * time.Second
-	defaultMaxPoll        = 50_000
+	defaultMaxPoll        = 100_000
 	defaultTick           = time.Second
 	// minCommitGap keeps a lightly loaded session from committing at every
 	// record: with several sessions in a process the broker pays for each.
 	minCommitGap = 50 * time.Millisecond
+	// backlogInterval is how far apart commits are while there is a backlog. A row that
+	// changes is written once a commit, whatever it has taken in.
+	backlogInterval = time.Second
 	// closeTimeout is how long the close of a client is waited for.
 	closeTimeout = 3 * time.Second
 	// minPoll is the least time to wait for records.

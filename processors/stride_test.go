@@ -28,11 +28,11 @@ func TestReaderTakesNoMoreThanItMayBeAhead(t *testing.T) {
 	}
 	d.wall = at("10:00:00").AddDate(1, 0, 0)
 	first := take(time.Millisecond)
-	for range 20 {
+	for range 8 {
 		take(time.Millisecond)
 	}
-	if dense := task.MaxRecords(); dense != 50*first {
-		t.Errorf("%d records at once of dense traffic, want %d", dense, 50*first)
+	if dense := task.MaxRecords(); dense != 100*first {
+		t.Errorf("%d records at once of dense traffic, want %d", dense, 100*first)
 	}
 
 	d = newDriver(t, 1)
@@ -56,7 +56,7 @@ func TestSparsePartitionSlowsNobodyDown(t *testing.T) {
 	for range 10 {
 		task.Process([]codecs.Record{{Value: value}})
 	}
-	if n := task.MaxRecords(); n != 50_000 {
+	if n := task.MaxRecords(); n != 100_000 {
 		t.Errorf("%d records at once, want as many as can be", n)
 	}
 }
@@ -68,7 +68,7 @@ func TestPoisonSlowsNobodyDown(t *testing.T) {
 	for range 10 {
 		task.Process([]codecs.Record{{Value: []byte("no event")}})
 	}
-	if n := task.MaxRecords(); n != 50_000 {
+	if n := task.MaxRecords(); n != 100_000 {
 		t.Errorf("%d records at once, want as many as can be", n)
 	}
 }
