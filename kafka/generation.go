@@ -275,14 +275,22 @@ func (g *generation) cycle(ctx context.Context) error {
 	return nil
 }
 
-// gather polls and processes the records of one transaction: what one poll brings;
-// of a backlog what there is time for, for a poll brings no more than one fetch did,
-// and every transaction has its price.
+// gather polls and processes the records of one transaction: what has come since the
+// last; of a backlog what there is time for, for a poll brings no more than one fetch
+// did, and every transaction has its price.
 func (g *generation) gather(ctx context.Context) (handed bool, err error) {
 	until := g.lastTick.Add(g.s.cfg.Tick)
+	// The client fetches ahead, but nothing more of a partition before that is polled. So
+	// what it has may be as old as the pause was long, and all that has come since takes
+	// another poll.
+	old := g.gts.Client().BufferedFetchRecords() > 0
 	for total := 0; ; {
 		// A poll whose time is over returns nothing, though there be records.
-		pollCtx, cancel := g.s.assigned.poller(ctx, max(time.Until(until), minPoll))
+		wait := minPoll
+		if total == 0 || len(g.behind) > 0 {
+			wait = max(time.Until(until), minPoll)
+		}
+		pollCtx, cancel := g.s.assigned.poller(ctx, wait)
 		fetches := g.gts.PollRecords(pollCtx, g.maxRecords()-total)
 		cancel()
 		if !g.s.assigned.current(g.version) {
@@ -299,9 +307,10 @@ func (g *generation) gather(ctx context.Context) (handed bool, err error) {
 		if total += n; n == 0 {
 			clear(g.behind)
 		}
-		if len(g.behind) == 0 || total >= g.maxRecords() || g.mustPause() || !time.Now().Before(until) {
+		if len(g.behind) == 0 && !old || total >= g.maxRecords() || g.mustPause() || !time.Now().Before(until) {
 			return total > 0, nil
 		}
+		old = false
 	}
 }
 

@@ -283,25 +283,32 @@ func TestTransactionsOfABacklog(t *testing.T) {
 				})
 			})
 			eventually(t, c, table, truth)
-			end, err := EndOffset(t.Context(), c, table, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var steps []uint64
-			last := uint64(0)
-			if err := Read(t.Context(), c, table, 0, 0, end, func(m Message) error {
-				n := binary.BigEndian.Uint64(m.Value)
-				steps, last = append(steps, n-last), n
-				return nil
-			}); err != nil {
-				t.Fatal(err)
-			}
+			steps := stepsOf(t, c, table)
 			// One more: the broker may answer before it has them all.
 			if slices.Max(steps) > uint64(tt.want) || len(steps) > (records+tt.want-1)/tt.want+1 {
 				t.Errorf("transactions of %v records, want all %d, and up to %d at once", steps, records, tt.want)
 			}
 		})
 	}
+}
+
+// stepsOf returns by how many records the only row of a table grew with each
+// transaction.
+func stepsOf(t testing.TB, c Config, table string) (steps []uint64) {
+	t.Helper()
+	end, err := EndOffset(t.Context(), c, table, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	if err := Read(t.Context(), c, table, 0, 0, end, func(m Message) error {
+		n := binary.BigEndian.Uint64(m.Value)
+		steps, last = append(steps, n-last), n
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return steps
 }
 
 // pausingTask may want a pause as soon as it has something to flush.
@@ -311,6 +318,55 @@ type pausingTask struct {
 }
 
 func (p pausingTask) Paused() bool { return p.pauses && len(p.dirty) > 0 }
+
+// Records that come while a session pauses are all in its next transaction, though
+// its client has fetched no more than the first of them by then.
+func TestNoRecordWaitsForTheTransactionAfterNext(t *testing.T) {
+	c := broker(t)
+	in, group, table := setUpCounter(t, c, 1)
+	commits := make(chan struct{}, 10)
+	background(t, func(ctx context.Context) error {
+		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
+			cfg.CommitInterval, cfg.SessionTimeout, cfg.Tick = 10*time.Second, 20*time.Second, time.Minute
+			cfg.OnCommit = func(time.Duration, bool) { commits <- struct{}{} }
+			build := cfg.NewTask
+			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
+				task, err := build(ctx, a)
+				return slowTask{task.(*countTask)}, err
+			}
+		})
+	})
+	committed := func() {
+		t.Helper()
+		select {
+		case <-commits:
+		case <-time.After(20 * time.Second):
+			t.Fatal("nothing is committed")
+		}
+	}
+	send := func() { produceEach(t, c, in, 1, 1, func(*kgo.Record) {}) }
+	committed() // what the session begins with
+	send()
+	committed()
+	// Now it pauses for three times as long as the commit took.
+	send()
+	time.Sleep(100 * time.Millisecond) // until that is fetched
+	send()
+	committed()
+	if steps := stepsOf(t, c, table); !slices.Equal(steps, []uint64{1, 2}) {
+		t.Errorf("transactions of %v records, want 1 and then 2", steps)
+	}
+}
+
+// slowTask makes a commit with records take half a second.
+type slowTask struct{ *countTask }
+
+func (s slowTask) Flush(atEnd bool) (string, error) {
+	if len(s.dirty) > 0 {
+		time.Sleep(500 * time.Millisecond)
+	}
+	return s.countTask.Flush(atEnd)
+}
 
 func TestSessionsShareThePartitions(t *testing.T) {
 	c := broker(t)
