@@ -40,7 +40,7 @@ func contestants(p *program, peers string, events int) []contestant {
 	return []contestant{
 		{
 			short: ours, name: ours, drain: p.drain, late: p.late,
-			note: "all it does, with exactly once at 100 ms and duplicates removed. From the moment at which it begins to read, in a fresh process, " +
+			note: "all it does, with exactly once, a commit a second while there is a backlog, and duplicates removed. From the moment at which it begins to read, in a fresh process, " +
 				"until all tables are complete over HTTP; they are then compared with the truth. CPU of the whole process, start included.",
 		},
 		{

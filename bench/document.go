@@ -18,9 +18,15 @@ func machine(kafka string) (date, machine string) {
 func document(o options, kafka string, results []result, losses []loss) string {
 	var b strings.Builder
 	date, where := machine(kafka)
-	only := ""
+	more := ""
+	if o.tenants != defaultTenants {
+		more += fmt.Sprint(" -tenants ", o.tenants)
+	}
+	if o.partitions != defaultPartitions {
+		more += fmt.Sprint(" -partitions ", o.partitions)
+	}
 	if o.only != "" {
-		only = " -only " + o.only
+		more += " -only " + o.only
 	}
 	fmt.Fprintf(&b, `# Benchmarks
 
@@ -31,14 +37,14 @@ Written by `+"`make bench`"+` on %s:
 
 %s
 
-%s events of about 400 bytes in one topic of 4 partitions: 20 tenants × 7 event
+%s events of about 400 bytes in one topic of %d partitions: %s tenants × 7 event
 types × 5 models, ten minutes of event time, 1 %% errors. The contestants take turns and
 read the same topic. One drain before, which does not count, warms the broker.
 
 ## Throughput
 
 %s
-`, date, o.events, o.runs, o.seed, only, o.out, where, thousands(float64(o.events)), table(results))
+`, date, o.events, o.runs, o.seed, more, o.out, where, thousands(float64(o.events)), o.partitions, thousands(float64(o.tenants)), table(results))
 	for _, r := range results {
 		fmt.Fprintf(&b, "- **%s**: %s\n", r.name, r.note)
 	}

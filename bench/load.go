@@ -38,16 +38,17 @@ func connect(k *servers.Kafka) (*cluster, error) {
 }
 
 // load makes the topic and fills it.
-func (c *cluster) load(ctx context.Context, n int, seed uint64) (*generate.Truth, error) {
-	cfg := generate.Bench(n, seed)
+func (c *cluster) load(ctx context.Context, o options) (*generate.Truth, error) {
+	cfg := generate.Bench(o.events, o.seed)
 	cfg.Topics[0].Name, cfg.TotalsOnly = topic, true
+	cfg.Tenants, cfg.Topics[0].Partitions = o.tenants, int32(o.partitions)
 	resp, err := c.admin.CreateTopic(ctx, cfg.Topics[0].Partitions, 1, map[string]*string{"retention.ms": kadm.StringPtr("-1")}, topic)
 	if err := errors.Join(err, resp.Err); err != nil {
 		return nil, fmt.Errorf("create topic %s: %w", topic, err)
 	}
 	g := generate.New(cfg)
 	var failed atomic.Pointer[error]
-	for range n {
+	for range o.events {
 		r := g.Next()
 		rec := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Timestamp: r.Timestamp, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)}
 		c.client.Produce(ctx, rec, func(_ *kgo.Record, err error) {

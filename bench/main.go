@@ -5,6 +5,7 @@
 //
 //	go run ./bench -events 5000000 -runs 3 -out docs/benchmarks.md
 //	go run ./bench -only ragstreams,flink
+//	go run ./bench -tenants 4000 -partitions 16
 //	go run ./bench -rows 500000
 //	go run ./bench -latency 60s
 //
@@ -33,15 +34,23 @@ import (
 )
 
 type options struct {
-	events  int
-	runs    int
-	seed    uint64
-	out     string
-	peers   string
-	only    string
-	rows    int
-	latency time.Duration
+	events     int
+	tenants    int
+	partitions int
+	runs       int
+	seed       uint64
+	out        string
+	peers      string
+	only       string
+	rows       int
+	latency    time.Duration
 }
+
+// What is drained unless asked for otherwise.
+const (
+	defaultTenants    = 20
+	defaultPartitions = 4
+)
 
 // peersBeside is the default of -peers, seen from the repository.
 const peersBeside = "../shared/reference"
@@ -62,6 +71,8 @@ func run(ctx context.Context) error {
 	}
 	var o options
 	flag.IntVar(&o.events, "events", 5_000_000, "events to drain")
+	flag.IntVar(&o.tenants, "tenants", defaultTenants, "tenants among them, of 35 series each")
+	flag.IntVar(&o.partitions, "partitions", defaultPartitions, "partitions of their topic")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each contestant")
 	flag.Uint64Var(&o.seed, "seed", 1, "equal seeds give equal events")
 	flag.StringVar(&o.out, "out", "", "`file` to write the figures to, as Markdown")
@@ -74,8 +85,8 @@ func run(ctx context.Context) error {
 }
 
 func bench(ctx context.Context, o options) (err error) {
-	if o.events < 1000 || o.runs < 1 || flag.NArg() > 0 {
-		return errors.New("want -events of 1000 or more, -runs of 1 or more, and no arguments")
+	if o.events < 1000 || o.runs < 1 || o.tenants < 1 || o.partitions < 1 || flag.NArg() > 0 {
+		return errors.New("want -events of 1000 or more, -runs, -tenants and -partitions of 1 or more, and no arguments")
 	}
 	site, err := servers.Open("ragstreams-bench")
 	if err != nil {
@@ -144,7 +155,7 @@ func (p *program) compete(ctx context.Context, o options) (string, error) {
 	}
 	fmt.Printf("loading %d events\n", o.events)
 	began := time.Now()
-	if p.truth, err = p.c.load(ctx, o.events, o.seed); err != nil {
+	if p.truth, err = p.c.load(ctx, o); err != nil {
 		return "", err
 	}
 	fmt.Printf("loaded in %s\n", time.Since(began).Round(100*time.Millisecond))

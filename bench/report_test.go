@@ -42,11 +42,12 @@ func TestTable(t *testing.T) {
 }
 
 func TestDocument(t *testing.T) {
-	o := options{events: 200, runs: 2, seed: 7, only: "ragstreams", out: "docs/x.md"}
+	o := options{events: 200, tenants: 4000, partitions: 16, runs: 2, seed: 7, only: "ragstreams", out: "docs/x.md"}
 	results := []result{resultOf(ours, figures{500_000, 3, 830, 1.5})}
 	got := document(o, "4.3.1", results, []loss{{"the ragstreams", []int64{0, 0}}, {"others", []int64{50, 20}}})
 	for _, want := range []string{
-		"go run ./bench -events 200 -runs 2 -seed 7 -only ragstreams -out docs/x.md\n",
+		"go run ./bench -events 200 -runs 2 -seed 7 -tenants 4000 -partitions 16 -only ragstreams -out docs/x.md\n",
+		"topic of 16 partitions: 4,000 tenants ×",
 		"- **the ragstreams**: note of ragstreams\n",
 		"\n## Catching up without loss\n",
 		"| the ragstreams | 0 / **0** / 0 | 0.00 / **0.00** / 0.00 % |\n",
