@@ -149,20 +149,7 @@ func TestTimeOfATransaction(t *testing.T) {
 // What is behind is known of each partition: a poll that brings only what another
 // broker has says nothing of the others.
 func TestBehindIsOfEachPartition(t *testing.T) {
-	g := &generation{
-		s: NewSession(SessionConfig{Topic: "in"}), inTxn: true, idle: make(chan struct{}, 1), claims: map[int32]*claim{},
-		at: map[int32]position{}, quiet: map[int32]bool{}, atEnd: map[int32]bool{}, behind: map[int32]bool{},
-	}
-	for p := range int32(2) {
-		messages := make(chan *sarama.ConsumerMessage)
-		defer close(messages)
-		g.claims[p] = &claim{messages: messages}
-		go func() {
-			for m := range messages {
-				g.MarkMessage(m, "")
-			}
-		}()
-	}
+	g := handing(t, SessionConfig{Topic: "in"}, func(int32) {})
 	for _, step := range []struct {
 		partition   int32
 		offset, end int64
@@ -175,6 +162,49 @@ func TestBehindIsOfEachPartition(t *testing.T) {
 		n, err := g.hand(kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "in", Partitions: []kgo.FetchPartition{f}}}}})
 		if n != 1 || err != nil || len(g.behind) != step.behind {
 			t.Errorf("%+v: %d records, error %v, behind %v", step, n, err, g.behind)
+		}
+	}
+}
+
+// handing returns a generation of two partitions in a transaction, whose messages
+// are marked at once, after look.
+func handing(t testing.TB, cfg SessionConfig, look func(partition int32)) *generation {
+	g := &generation{
+		s: NewSession(cfg), inTxn: true, idle: make(chan struct{}, 1), claims: map[int32]*claim{}, polled: map[int32]*[]Record{},
+		at: map[int32]position{}, quiet: map[int32]bool{}, atEnd: map[int32]bool{}, behind: map[int32]bool{},
+	}
+	for p := range int32(2) {
+		messages := make(chan *sarama.ConsumerMessage)
+		t.Cleanup(func() { close(messages) })
+		g.claims[p], g.polled[p] = &claim{messages: messages}, new([]Record)
+		go func() {
+			for m := range messages {
+				look(p)
+				g.MarkMessage(m, "")
+			}
+		}()
+	}
+	return g
+}
+
+// A record keeps the answer to the fetch that brought it in memory, with all other
+// records in it. So nothing of a poll is kept once it is processed, though the next
+// one brings less.
+func TestRecordsAreLetGo(t *testing.T) {
+	var g *generation
+	g = handing(t, SessionConfig{Topic: "in", Batches: true}, func(p int32) {
+		if got := len(*g.polled[p]); got != 2 {
+			t.Errorf("the task gets %d records, want 2", got)
+		}
+	})
+	records := []*kgo.Record{{Topic: "in", Value: []byte("a")}, {Topic: "in", Offset: 1, Value: []byte("b")}}
+	_, err := g.hand(kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "in", Partitions: []kgo.FetchPartition{{Records: records}}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range (*g.polled[0])[:2] {
+		if r.Value != nil {
+			t.Errorf("a record with %q is kept", r.Value)
 		}
 	}
 }

@@ -414,20 +414,31 @@ func (g *generation) hand(fetches kgo.Fetches) (n int, err error) {
 			}
 		}
 	})
-	if err != nil {
+	if err == nil {
+		err = g.allMarked()
+	}
+	if err != nil { // goka may still be reading them
 		return n, err
 	}
+	for _, polled := range g.polled {
+		clear(*polled) // each record keeps the whole answer to a fetch alive
+	}
+	return n, nil
+}
+
+// allMarked waits until goka has marked all that it was handed.
+func (g *generation) allMarked() error {
 	if g.pending.Add(-1) == 0 {
-		return n, nil
+		return nil
 	}
 	for {
 		select {
 		case <-g.idle:
 			if g.pending.Load() == 0 {
-				return n, nil
+				return nil
 			}
 		case err := <-g.ended:
-			return n, err
+			return err
 		}
 	}
 }

@@ -73,7 +73,7 @@ type SessionConfig struct {
 	// SessionTimeout is how long a member may be silent before its partitions are given
 	// away, and bounds a transaction. Default 10 s.
 	SessionTimeout time.Duration
-	// MaxPoll bounds the records of one transaction. Default 100,000.
+	// MaxPoll bounds the records of one transaction. Default 200,000.
 	MaxPoll int
 	// Tick is how often a session without records flushes and commits, which
 	// also proves that it still owns its partitions. Default 1 s.
@@ -91,7 +91,7 @@ type SessionConfig struct {
 
 const (
 	defaultSessionTimeout = 10 * time.Second
-	defaultMaxPoll        = 100_000
+	defaultMaxPoll        = 200_000
 	defaultTick           = time.Second
 	// minCommitGap keeps a lightly loaded session from committing at every
 	// record: with several sessions in a process the broker pays for each.

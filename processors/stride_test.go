@@ -31,8 +31,8 @@ func TestReaderTakesNoMoreThanItMayBeAhead(t *testing.T) {
 	for range 8 {
 		take(time.Millisecond)
 	}
-	if dense := task.MaxRecords(); dense != 100*first {
-		t.Errorf("%d records at once of dense traffic, want %d", dense, 100*first)
+	if dense := task.MaxRecords(); dense != 200*first {
+		t.Errorf("%d records at once of dense traffic, want %d", dense, 200*first)
 	}
 
 	d = newDriver(t, 1)
@@ -56,7 +56,7 @@ func TestSparsePartitionSlowsNobodyDown(t *testing.T) {
 	for range 10 {
 		task.Process([]codecs.Record{{Value: value}})
 	}
-	if n := task.MaxRecords(); n != 100_000 {
+	if n := task.MaxRecords(); n != 200_000 {
 		t.Errorf("%d records at once, want as many as can be", n)
 	}
 }
@@ -68,7 +68,7 @@ func TestPoisonSlowsNobodyDown(t *testing.T) {
 	for range 10 {
 		task.Process([]codecs.Record{{Value: []byte("no event")}})
 	}
-	if n := task.MaxRecords(); n != 100_000 {
+	if n := task.MaxRecords(); n != 200_000 {
 		t.Errorf("%d records at once, want as many as can be", n)
 	}
 }
