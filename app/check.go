@@ -66,6 +66,6 @@ func Topology(o Options) string {
 	for _, table := range processors.TableNames {
 		section(n.TableGroup(table), n.Partials(table), n.Table(table)+" (changelog)", n.Windows(table))
 	}
-	fmt.Fprintf(&b, "pane %s, grace %s, %d partitions, transactions at most %s apart, a second with a backlog\n", o.Pane, o.Grace, o.Partitions, o.CommitInterval)
+	fmt.Fprintf(&b, "pane %s, grace %s, %d partitions, transactions at most %s apart without a backlog\n", o.Pane, o.Grace, o.Partitions, o.CommitInterval)
 	return b.String()
 }

@@ -71,8 +71,8 @@ func run(ctx context.Context) error {
 	}
 	var o options
 	flag.IntVar(&o.events, "events", 5_000_000, "events to drain")
-	flag.IntVar(&o.tenants, "tenants", defaultTenants, "tenants among them, of 35 series each")
-	flag.IntVar(&o.partitions, "partitions", defaultPartitions, "partitions of their topic")
+	flag.IntVar(&o.tenants, "tenants", defaultTenants, "tenants of the events to drain, 35 series each")
+	flag.IntVar(&o.partitions, "partitions", defaultPartitions, "partitions of the topic to drain")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each contestant")
 	flag.Uint64Var(&o.seed, "seed", 1, "equal seeds give equal events")
 	flag.StringVar(&o.out, "out", "", "`file` to write the figures to, as Markdown")

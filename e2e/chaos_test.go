@@ -378,7 +378,7 @@ func (s *subject) size(ctx context.Context) (size, error) {
 }
 
 // checkSizes checks that no process has more goroutines, files or memory than when it
-// was ready for the first time, but for what a moment brings.
+// was ready for the first time, but for what a moment brings, or very much memory.
 func (c *chaos) checkSizes() {
 	c.t.Helper()
 	for _, s := range c.subjects {
@@ -388,7 +388,7 @@ func (c *chaos) checkSizes() {
 		}
 		born, known := s.born[s.PID()]
 		c.t.Logf("instance %s: %+v at first, %+v now", s.name, born, z)
-		if known && (z.goroutines > 1.5*born.goroutines+100 || z.files > 1.5*born.files+50 || z.memory > 1.5*born.memory+100<<20) {
+		if known && (z.goroutines > 1.5*born.goroutines+100 || z.files > 1.5*born.files+50 || z.memory > 1.5*born.memory+100<<20) || z.memory > 800<<20 {
 			c.t.Errorf("instance %s has grown from %+v to %+v", s.name, born, z)
 		}
 	}

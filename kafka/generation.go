@@ -281,8 +281,8 @@ func (g *generation) cycle(ctx context.Context) error {
 func (g *generation) gather(ctx context.Context) (handed bool, err error) {
 	until := g.lastTick.Add(g.s.cfg.Tick)
 	// The client fetches ahead, but nothing more of a partition before that is polled. So
-	// what it has may be as old as the pause was long, and all that has come since takes
-	// another poll.
+	// what it has may be as old as the pause was long, and what has come since takes
+	// another poll; it is found when a broker answers within minPoll.
 	old := g.gts.Client().BufferedFetchRecords() > 0
 	for total := 0; ; {
 		// A poll whose time is over returns nothing, though there be records.
@@ -306,6 +306,7 @@ func (g *generation) gather(ctx context.Context) (handed bool, err error) {
 		}
 		if total += n; n == 0 {
 			clear(g.behind)
+			old = false // it was of partitions that are paused
 		}
 		if len(g.behind) == 0 && !old || total >= g.maxRecords() || g.mustPause() || !time.Now().Before(until) {
 			return total > 0, nil

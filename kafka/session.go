@@ -67,8 +67,9 @@ type SessionConfig struct {
 	// headers apart.
 	Batches bool
 
-	// CommitInterval is the longest time between two commits under load. With a
-	// backlog, whose readers are late anyway, it is a second if that is longer.
+	// CommitInterval is the longest time between two commits under load. While one of
+	// its partitions has a backlog, a session takes in records for a second if that is
+	// longer, and for a quarter of SessionTimeout at most.
 	CommitInterval time.Duration
 	// SessionTimeout is how long a member may be silent before its partitions are given
 	// away, and bounds a transaction. Default 10 s.

@@ -319,54 +319,103 @@ type pausingTask struct {
 
 func (p pausingTask) Paused() bool { return p.pauses && len(p.dirty) > 0 }
 
-// Records that come while a session pauses are all in its next transaction, though
-// its client has fetched no more than the first of them by then.
+// Records that come while a session waits after a commit are all in its next
+// transaction, though its client has fetched no more than the first of them by then.
+// The wait for what may have come since is short.
 func TestNoRecordWaitsForTheTransactionAfterNext(t *testing.T) {
-	c := broker(t)
-	in, group, table := setUpCounter(t, c, 1)
-	commits := make(chan struct{}, 10)
+	s := newSlowSession(t, false)
+	s.committed() // what the session begins with
+	s.send()
+	s.committed()
+	// Now it waits for three times as long as the commit took.
+	s.send()
+	time.Sleep(100 * time.Millisecond) // until that is fetched
+	s.send()
+	s.committed()
+	s.send()
+	s.committed()
+	if steps := stepsOf(t, s.broker, s.table); !slices.Equal(steps, []uint64{1, 2, 1}) {
+		t.Errorf("transactions of %v records, want 1, 2 and 1", steps)
+	}
+}
+
+// A session goes on committing when all that its client has fetched is of a partition
+// that is paused.
+func TestPausedRecordsHoldNothingUp(t *testing.T) {
+	s := newSlowSession(t, true)
+	s.committed()
+	s.send()
+	<-s.flushing
+	s.send() // fetched by the time that the partition is paused
+	for range 3 {
+		s.committed()
+	}
+	if steps := stepsOf(t, s.broker, s.table); !slices.Equal(steps, []uint64{1}) {
+		t.Errorf("transactions of %v records, want 1, and then a pause", steps)
+	}
+}
+
+// slowSession is a counting processor whose commits take half a second when there is
+// something to commit. With a backlog its transactions take in records for a minute.
+type slowSession struct {
+	t         testing.TB
+	broker    Config
+	in, table string
+	commits   chan struct{}
+	flushing  chan struct{}
+}
+
+func newSlowSession(t testing.TB, pauses bool) *slowSession {
+	s := &slowSession{t: t, broker: broker(t), commits: make(chan struct{}, 1000), flushing: make(chan struct{}, 1000)}
+	var group string
+	s.in, group, s.table = setUpCounter(t, s.broker, 1)
 	background(t, func(ctx context.Context) error {
-		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
-			cfg.CommitInterval, cfg.SessionTimeout, cfg.Tick = 10*time.Second, 20*time.Second, time.Minute
-			cfg.OnCommit = func(time.Duration, bool) { commits <- struct{}{} }
+		return runCounter(ctx, s.broker, s.in, group, s.table, "a", func(cfg *SessionConfig) {
+			cfg.CommitInterval, cfg.SessionTimeout = time.Minute, 4*time.Minute
+			if !pauses {
+				cfg.Tick = time.Minute
+			}
+			cfg.OnCommit = func(time.Duration, bool) { s.commits <- struct{}{} }
 			build := cfg.NewTask
 			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
 				task, err := build(ctx, a)
-				return slowTask{task.(*countTask)}, err
+				return &slowTask{countTask: task.(*countTask), flushing: s.flushing, pauses: pauses}, err
 			}
 		})
 	})
-	committed := func() {
-		t.Helper()
-		select {
-		case <-commits:
-		case <-time.After(20 * time.Second):
-			t.Fatal("nothing is committed")
-		}
-	}
-	send := func() { produceEach(t, c, in, 1, 1, func(*kgo.Record) {}) }
-	committed() // what the session begins with
-	send()
-	committed()
-	// Now it pauses for three times as long as the commit took.
-	send()
-	time.Sleep(100 * time.Millisecond) // until that is fetched
-	send()
-	committed()
-	if steps := stepsOf(t, c, table); !slices.Equal(steps, []uint64{1, 2}) {
-		t.Errorf("transactions of %v records, want 1 and then 2", steps)
+	return s
+}
+
+func (s *slowSession) send() {
+	produceEach(s.t, s.broker, s.in, 1, 1, func(*kgo.Record) {})
+}
+
+func (s *slowSession) committed() {
+	s.t.Helper()
+	select {
+	case <-s.commits:
+	case <-time.After(20 * time.Second):
+		s.t.Fatal("nothing is committed")
 	}
 }
 
-// slowTask makes a commit with records take half a second.
-type slowTask struct{ *countTask }
+// slowTask may pause for good once it has flushed something.
+type slowTask struct {
+	*countTask
+	flushing       chan<- struct{}
+	pauses, paused bool
+}
 
-func (s slowTask) Flush(atEnd bool) (string, error) {
+func (s *slowTask) Flush(atEnd bool) (string, error) {
 	if len(s.dirty) > 0 {
+		s.flushing <- struct{}{}
 		time.Sleep(500 * time.Millisecond)
+		s.paused = s.pauses
 	}
 	return s.countTask.Flush(atEnd)
 }
+
+func (s *slowTask) Paused() bool { return s.paused }
 
 func TestSessionsShareThePartitions(t *testing.T) {
 	c := broker(t)

@@ -68,7 +68,7 @@ var (
 	labelsCut     = define("analytics_labels_cut_total", Counter, "Values of events that were too long: cut, or left out as a sample (trace_id).", "label")
 	restoreRatio  = define("analytics_restore_progress_ratio", Gauge, "How much of the table this instance has read since it started.", "table")
 	eventAge      = define("analytics_event_age_seconds", Histogram, "Age of the newest event of a transaction when assemble commits it.")
-	commitSeconds = define("analytics_commit_duration_seconds", Histogram, "How long transactions took, flush included.", "group", "result")
+	commitSeconds = define("analytics_commit_duration_seconds", Histogram, "How long commits took, flush included.", "group", "result")
 	buildInfo     = define("analytics_build_info", Gauge, "Always 1; the labels tell what was built.", "version", "go_version")
 )
 

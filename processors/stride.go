@@ -10,7 +10,7 @@ type stride int
 const (
 	firstStride stride = 1000
 	minStride   stride = 64
-	maxStride   stride = 200_000
+	maxStride   stride = 200_000 // what a session takes by default
 )
 
 // took notes how many milliseconds of event time were spanned by n records. limit

@@ -51,8 +51,8 @@ func main() {
 }
 
 // collectEarlier collects when the heap has grown by three quarters of what lives,
-// unless GOGC is set. Most of what is allocated are the megabytes of a fetch, which
-// cost nearly nothing to collect (docs/measurements.md).
+// unless GOGC is set. Most of what is allocated are the answers to fetches, megabytes
+// that cost nearly nothing to collect (docs/measurements.md).
 func collectEarlier() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(75)

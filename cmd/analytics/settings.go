@@ -79,7 +79,7 @@ var allSettings = []setting{
 	{key: "kafka.create_topics", value: func(s *settings) any { return &s.app.CreateTopics }, help: "also make source topics that are missing; own topics are always made"},
 	{key: "kafka.start", value: func(s *settings) any { return startFlag{&s.app.Start} }, help: "where a new deployment begins: `earliest`, `latest` or an RFC 3339 time"},
 	{key: "kafka.sessions", value: func(s *settings) any { return &s.app.Sessions }, help: "members that a process contributes to the group of each source topic and of assemble"},
-	{key: "kafka.commit_interval", value: func(s *settings) any { return &s.app.CommitInterval }, help: "longest time between two transactions under load; with a backlog it is a second or more"},
+	{key: "kafka.commit_interval", value: func(s *settings) any { return &s.app.CommitInterval }, help: "longest time between two transactions under load; with a backlog it is at least a second, but no more than a quarter of the session timeout"},
 	{key: "kafka.session_timeout", value: func(s *settings) any { return &s.app.SessionTimeout }, help: "silence after which an instance loses its partitions, and a transaction its hold"},
 	{key: "kafka.leave_on_stop", value: func(s *settings) any { return &s.app.LeaveOnStop }, help: "hand partitions over at once when stopped: for instances that do not come back"},
 	{key: "kafka.metadata_interval", value: func(s *settings) any { return &s.app.MetadataInterval }, help: "how often source topics and their partitions are looked for"},
