@@ -234,6 +234,7 @@ func (p *Packed) Open(data []byte) error {
 	if p.HasReport = in.byte() == 1; p.HasReport {
 		p.Report = in.report()
 	}
+	clear(p.Dims) // they keep the record that they came from in memory
 	p.Dims = p.Dims[:0]
 	for range min(in.uvarint(), uint64(len(in.data))) {
 		before := in.data

@@ -284,6 +284,12 @@ func (g *generation) gather(ctx context.Context) (handed bool, err error) {
 	// what it has may be as old as the pause was long, and what has come since takes
 	// another poll; it is found when a broker answers within minPoll.
 	old := g.gts.Client().BufferedFetchRecords() > 0
+	// Not all that is behind can be read: a partition may have no leader, or nothing but
+	// emptied batches before its end.
+	brought := map[int32]bool{}
+	defer func() {
+		maps.DeleteFunc(g.behind, func(p int32, _ bool) bool { return !brought[p] })
+	}()
 	for total := 0; ; {
 		// A poll whose time is over returns nothing, though there be records.
 		wait := minPoll
@@ -304,6 +310,9 @@ func (g *generation) gather(ctx context.Context) (handed bool, err error) {
 		if err != nil {
 			return total > 0, err
 		}
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			brought[f.Partition] = brought[f.Partition] || len(f.Records) > 0
+		})
 		if total += n; n == 0 {
 			clear(g.behind)
 			old = false // it was of partitions that are paused

@@ -320,6 +320,7 @@ func (s *Session) open() (*kgo.GroupTransactSession, error) {
 		kgo.MetadataMaxAge(10*time.Second), // new partitions of a source are found as soon
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.MaxBufferedRecords(2*s.cfg.MaxPoll), // Send must not wait, whatever a transaction diverts
 		kgo.OnPartitionsAssigned(func(ctx context.Context, cl *kgo.Client, added map[string][]int32) {
 			if s.assigned.onAssigned(cl, added) == 0 {
 				s.ready()

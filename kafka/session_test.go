@@ -420,13 +420,18 @@ func (s *slowTask) Paused() bool { return s.paused }
 func TestSessionsShareThePartitions(t *testing.T) {
 	c := broker(t)
 	in, group, table := setUpCounter(t, c, 4)
-	background(t, func(ctx context.Context) error { return runCounter(ctx, c, in, group, table, "a", nil) })
+	a, runA := newCounter(c, in, group, table, "a", nil)
+	background(t, runA)
 	truth := produce(t, c, in, 3000, 40)
 	eventually(t, c, table, truth)
-	stop := background(t, func(ctx context.Context) error { return runCounter(ctx, c, in, group, table, "b", nil) })
-	for range 4 {
-		for k, n := range produce(t, c, in, 3000, 40) {
+	b, runB := newCounter(c, in, group, table, "b", nil)
+	stop := background(t, runB)
+	for deadline := time.Now().Add(30 * time.Second); len(a.Owned()) != 2 || len(b.Owned()) != 2; time.Sleep(10 * time.Millisecond) {
+		for k, n := range produce(t, c, in, 300, 40) {
 			truth[k] += n
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the sessions own %v and %v of 4 partitions", a.Owned(), b.Owned())
 		}
 	}
 	eventually(t, c, table, truth)

@@ -164,6 +164,9 @@ func (t *IngestTask) Process(records []codecs.Record) {
 		span = t.source.StreamTime - before
 	}
 	t.stride.took(len(records), span, t.stage.cfg.AheadLimit.Milliseconds())
+	// What is left of the last record would keep all that was fetched with it.
+	t.record, t.packed = nil, codecs.PackedEvent{}
+	t.event.Reset()
 }
 
 func (t *IngestTask) one() {
