@@ -122,3 +122,27 @@ func FuzzPacked(f *testing.F) {
 		}
 	})
 }
+
+// Dimensions are parts of the record that they came from, so those of earlier records
+// are let go, though the next one has fewer.
+func TestPackedLetsGoOfEarlierRecords(t *testing.T) {
+	record := func(dims int) []byte {
+		var w codecs.PackedWriter
+		w.Reset("topic", 0)
+		for i := range dims {
+			w.AddDims([]byte{byte('a' + i)}, nil, nil, nil, nil)
+		}
+		return w.Append(nil, nil)
+	}
+	var p codecs.Packed
+	for _, dims := range []int{3, 1} {
+		if err := p.Open(record(dims)); err != nil || len(p.Dims) != dims {
+			t.Fatalf("%d dimensions, error %v, want %d", len(p.Dims), err, dims)
+		}
+	}
+	for _, d := range p.Dims[1:3] {
+		if d != nil {
+			t.Errorf("dimensions %q are kept", d)
+		}
+	}
+}

@@ -77,3 +77,24 @@ func TestWhatIsKnownOfDimensionsIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// Nothing of the last record is kept: it would keep all that was fetched with it.
+func TestIngestLetsGoOfTheLastRecord(t *testing.T) {
+	names, panes := Names{Prefix: DefaultPrefix}, window.Panes{Size: 10_000, Grace: 60_000}
+	clock := SystemClock()
+	ingest, err := NewIngest(IngestConfig{
+		Names: names, Topic: "t", EventPartitions: 1, RecordPartitions: 1, Panes: panes, Progress: NewProgress(panes, clock), Clock: clock,
+	}, &eventsOnly{}).Assign(0, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ingest.Process([]codecs.Record{{
+		Timestamp: clock.Wall().UnixMilli(), Value: []byte(`{"event_type":"x","trace_id":"t","latency_ms":1}`),
+	}})
+	if ingest.dests[0].Events() != 1 {
+		t.Error("the event is not packed")
+	}
+	if ingest.record != nil || ingest.packed.TraceID != nil || ingest.event.TraceID != nil || ingest.event.Type != nil {
+		t.Errorf("kept: record %v, packed event %v, event %v", ingest.record, ingest.packed, ingest.event)
+	}
+}
