@@ -211,7 +211,7 @@ type Packed struct {
 	Partition int32
 	HasReport bool
 	Report    Report
-	Dims      [][]byte // each five strings, for SplitDims; points into the record
+	Dims      [][]byte // each five strings, for SplitDims; part of the record
 	Groups    []ErrorGroup
 	Events    int // in the record
 
@@ -252,10 +252,15 @@ func (p *Packed) Open(data []byte) error {
 	return p.Err()
 }
 
-// SplitDims reads one element of Packed.Dims.
-func SplitDims(raw []byte) Dims {
-	in := reader{data: raw}
-	return Dims{Tenant: in.string(), App: in.string(), Stage: in.string(), EventType: in.string(), Model: in.string()}
+// SplitDims reads one element of Packed.Dims. The dimensions are parts of raw.
+func SplitDims(raw string) Dims {
+	var dims [5]string
+	for i := range dims {
+		n, size := binary.Uvarint([]byte(raw[:min(len(raw), binary.MaxVarintLen64)]))
+		raw = raw[size:]
+		dims[i], raw = raw[:n], raw[n:]
+	}
+	return Dims{Tenant: dims[0], App: dims[1], Stage: dims[2], EventType: dims[3], Model: dims[4]}
 }
 
 func first(data []byte) int {

@@ -65,7 +65,7 @@ func TestPackedEventsComeBack(t *testing.T) {
 		if p.Topic != "rag-traces" || p.Partition != 3 || p.HasReport != (report != nil) || report != nil && p.Report != *report {
 			t.Fatalf("head = %+v, want report %+v", p, report)
 		}
-		if d := codecs.SplitDims(p.Dims[0]); d != (codecs.Dims{Tenant: "acme", Stage: "generate", EventType: "llm_call_completed", Model: "gpt"}) {
+		if d := codecs.SplitDims(string(p.Dims[0])); d != (codecs.Dims{Tenant: "acme", Stage: "generate", EventType: "llm_call_completed", Model: "gpt"}) {
 			t.Fatalf("dims = %+v", d)
 		}
 		if p.Groups[0] != (codecs.ErrorGroup{Fingerprint: 42, Type: "TimeoutError", Template: "after <num>s"}) {
@@ -109,7 +109,7 @@ func FuzzPacked(f *testing.F) {
 			return
 		}
 		for _, d := range p.Dims {
-			codecs.SplitDims(d)
+			codecs.SplitDims(string(d))
 		}
 		n := 0
 		for e := (codecs.PackedEvent{}); p.Next(&e); n++ {

@@ -117,7 +117,7 @@ func Traffic(t Table[tables.Traffic], rate func() map[string]float64) prometheus
 		})
 		if rates := rate(); rates != nil {
 			for _, d := range shown {
-				ch <- qps.value(rates[string(tables.AppendKey(nil, []byte(d[0]), []byte(d[1]), []byte(d[2])))], d[0], d[1], d[2])
+				ch <- qps.value(rates[string(tables.AppendKey(nil, d[0], d[1], d[2]))], d[0], d[1], d[2])
 			}
 		}
 		n := 0.0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"ragstreams/codecs"
@@ -87,8 +88,10 @@ func (a *Assemble) Assign(ctx context.Context, partition int32, offset int64, me
 		watermark: window.NewWatermark(a.cfg.Panes, watermark), closed: closed,
 		seen:   newSeen(),
 		newest: window.None, sentClose: window.None, sentMark: window.None,
-		series: map[string]*series{}, errors: map[errorCell]*tables.Errors{}, counts: counts{},
+		known: map[string]int32{}, errors: map[errorCell]*tables.Errors{}, counts: counts{},
 	}
+	t.out.traffic, t.out.latency = t.batches(tables.TrafficTable.Name), t.batches(tables.LatencyTable.Name)
+	t.out.errors, t.out.records = t.batches(tables.ErrorsTable.Name), t.batches(tables.RecordsTable.Name)
 	err := a.cfg.Read(ctx, partition, horizon, offset, func(at int64, value []byte) error {
 		return t.remember(at, value)
 	})
@@ -112,10 +115,14 @@ type AssembleTask struct {
 	packed codecs.Packed
 	event  codecs.PackedEvent
 
-	series map[string]*series // by raw dimensions
-	active []*series          // those with cells
-	errors map[errorCell]*tables.Errors
-	counts counts
+	known    map[string]int32 // where series has raw dimensions
+	series   []series
+	cells    []cell
+	resolved []int32 // scratch: series by the dimensions of a record
+	key      []byte  // scratch
+	errors   map[errorCell]*tables.Errors
+	counts   counts
+	out      struct{ traffic, latency, errors, records *batches }
 
 	newest    int64 // event time since the last flush; window.None when nothing came
 	sentMark  int64 // watermark last sent to the tables
@@ -125,18 +132,27 @@ type AssembleTask struct {
 
 // series is what the dimensions of an event lead to: one series of each table.
 type series struct {
-	dims    codecs.Dims
+	dims    string // raw
 	traffic target
 	latency target
-	cells   []cell
+	cell    int32 // the newest in cells; none
 }
 
-// cell is what was gathered for one pane since the last flush.
+// cell is what was gathered for one series and pane since the cells were sent.
 type cell struct {
+	series  int32
+	before  int32 // the one before of the same series; none
 	pane    int64
 	traffic tables.Traffic
 	latency tables.Latency
 }
+
+const none int32 = -1
+
+// maxCells bounds the memory of what is gathered. There are more series and panes in
+// a transaction only where few events share one, and little is lost when what was
+// gathered is sent.
+const maxCells = 20_000
 
 type errorCell struct {
 	key  string
@@ -169,7 +185,7 @@ func (t *AssembleTask) Process(offset, sent int64, value []byte) {
 	}
 	t.next = offset + 1
 	p := &t.packed
-	resolved := make([]*series, len(p.Dims))
+	t.resolved = append(t.resolved[:0], slices.Repeat([]int32{none}, len(p.Dims))...)
 	var counted, duplicate, late int64
 	mark := t.watermark.Value()
 	for e := &t.event; p.Next(e); {
@@ -186,10 +202,10 @@ func (t *AssembleTask) Process(offset, sent int64, value []byte) {
 		counted++
 		t.newest = max(t.newest, e.Time)
 		t.seen.add(start, offset, e)
-		s := resolved[e.Dims]
-		if s == nil {
+		s := t.resolved[e.Dims]
+		if s == none {
 			s = t.seriesOf(p.Dims[e.Dims])
-			resolved[e.Dims] = s
+			t.resolved[e.Dims] = s
 		}
 		t.count(s, start, e)
 	}
@@ -225,26 +241,26 @@ func (t *AssembleTask) advance() {
 	}
 }
 
-func (t *AssembleTask) seriesOf(raw []byte) *series {
-	if s := t.series[string(raw)]; s != nil {
-		return s
+// seriesOf returns where series has what raw dimensions lead to.
+func (t *AssembleTask) seriesOf(raw []byte) int32 {
+	at, known := t.known[string(raw)]
+	if known {
+		return at
 	}
-	d := codecs.SplitDims(raw)
-	n := t.stage.cfg.TablePartitions
-	s := &series{
-		dims:    d,
-		traffic: targetOf(n, d.Tenant, d.App, d.EventType),
-		latency: targetOf(n, d.Tenant, d.App, d.Stage, d.Model),
-	}
-	t.series[string(raw)] = s
-	return s
+	at = int32(len(t.series))
+	dims := string(raw)
+	d := codecs.SplitDims(dims)
+	t.key = tables.AppendKey(t.key[:0], d.Tenant, d.App, d.EventType)
+	end := len(t.key)
+	t.key = tables.AppendKey(t.key, d.Tenant, d.App, d.Stage, d.Model)
+	keys, n := string(t.key), t.stage.cfg.TablePartitions
+	t.known[dims] = at
+	t.series = append(t.series, series{dims, targetOfKey(n, keys[:end]), targetOfKey(n, keys[end:]), none})
+	return at
 }
 
-func (t *AssembleTask) count(s *series, start int64, e *codecs.PackedEvent) {
-	c := s.cell(start)
-	if len(s.cells) == 1 && c.traffic.Count == 0 {
-		t.active = append(t.active, s)
-	}
+func (t *AssembleTask) count(s int32, start int64, e *codecs.PackedEvent) {
+	c := t.cell(s, start)
 	c.traffic.Count++
 	if e.Error {
 		c.traffic.Errors++
@@ -258,22 +274,41 @@ func (t *AssembleTask) count(s *series, start int64, e *codecs.PackedEvent) {
 	}
 }
 
-// cell returns the cell of a pane, made when new. There are few panes between two
-// flushes, and the newest is asked for most.
-func (s *series) cell(pane int64) *cell {
-	for i := len(s.cells) - 1; i >= 0; i-- {
-		if s.cells[i].pane == pane {
-			return &s.cells[i]
+// cell returns the cell of a series and pane, made when new. There are few panes of
+// a series, and the newest is asked for most.
+func (t *AssembleTask) cell(s int32, pane int64) *cell {
+	for i := t.series[s].cell; i != none; i = t.cells[i].before {
+		if t.cells[i].pane == pane {
+			return &t.cells[i]
 		}
 	}
-	s.cells = append(s.cells, cell{pane: pane})
-	return &s.cells[len(s.cells)-1]
+	if len(t.cells) == maxCells {
+		t.sendCells()
+	}
+	t.cells = append(t.cells, cell{series: s, before: t.series[s].cell, pane: pane})
+	t.series[s].cell = int32(len(t.cells) - 1)
+	return &t.cells[len(t.cells)-1]
 }
 
-func (t *AssembleTask) countError(s *series, start int64, e *codecs.PackedEvent) {
-	g := &t.packed.Groups[e.Group]
-	key := tables.AppendKey(nil, []byte(s.dims.Tenant), []byte(s.dims.App), []byte(s.dims.Stage), []byte(fingerprint.Format(g.Fingerprint)))
-	k := errorCell{string(key), start}
+// sendCells adds what was gathered by series and pane to what goes to the tables.
+func (t *AssembleTask) sendCells() {
+	for i := range t.cells {
+		c := &t.cells[i]
+		s := &t.series[c.series]
+		t.out.traffic.add(s.traffic, c.pane, &c.traffic)
+		if !c.latency.IsZero() {
+			t.out.latency.add(s.latency, c.pane, &c.latency)
+		}
+		s.cell = none
+	}
+	clear(t.cells)
+	t.cells = t.cells[:0]
+}
+
+func (t *AssembleTask) countError(s int32, start int64, e *codecs.PackedEvent) {
+	g, d := &t.packed.Groups[e.Group], codecs.SplitDims(t.series[s].dims)
+	t.key = tables.AppendKey(t.key[:0], d.Tenant, d.App, d.Stage, fingerprint.Format(g.Fingerprint))
+	k := errorCell{string(t.key), start}
 	m := t.errors[k]
 	if m == nil {
 		m = new(tables.Errors)
@@ -325,39 +360,22 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 		header.Watermark, header.HasWatermark = mark, true
 		t.sentMark, t.sentClose, t.sentAt = mark, t.closed, now
 	}
-	traffic := t.batches(tables.TrafficTable.Name)
-	latency := t.batches(tables.LatencyTable.Name)
-	for _, s := range t.active {
-		for i := range s.cells {
-			cell := &s.cells[i]
-			traffic.add(s.traffic, cell.pane, &cell.traffic)
-			if !cell.latency.IsZero() {
-				latency.add(s.latency, cell.pane, &cell.latency)
-			}
-		}
-		clear(s.cells)
-		s.cells = s.cells[:0]
-	}
-	clear(t.active)
-	t.active = t.active[:0]
-	traffic.flush(header)
-	latency.flush(header)
-
-	errors := t.batches(tables.ErrorsTable.Name)
+	t.sendCells()
 	for k, m := range t.errors {
-		errors.add(target{k.key, partitionOf(k.key, c.TablePartitions)}, k.pane, m)
+		t.out.errors.add(targetOfKey(c.TablePartitions, k.key), k.pane, m)
 	}
 	clear(t.errors)
-	errors.flush(header)
-
-	records := t.batches(tables.RecordsTable.Name)
 	for k, n := range t.counts {
-		records.add(k.target(c.TablePartitions), NoPane, &tables.Records{Count: n})
+		t.out.records.add(k.target(c.TablePartitions), NoPane, &tables.Records{Count: n})
 	}
-	records.flush(header)
 	clear(t.counts)
+	for _, b := range []*batches{t.out.traffic, t.out.latency, t.out.errors, t.out.records} {
+		b.flush(header)
+	}
 	if len(t.series) > maxInterned {
+		clear(t.known)
 		clear(t.series)
+		t.series = t.series[:0]
 	}
 	return fmt.Sprintf(assembleMetadata, mark, t.seen.horizon(t.next), t.closed, c.Panes.Size), nil
 }

@@ -13,17 +13,16 @@ type target struct {
 }
 
 func targetOf(partitions int32, dims ...string) target {
-	raw := make([][]byte, len(dims))
-	for i, d := range dims {
-		raw[i] = []byte(d)
-	}
-	key := string(tables.AppendKey(nil, raw...))
+	return targetOfKey(partitions, string(tables.AppendKey(nil, dims...)))
+}
+
+func targetOfKey(partitions int32, key string) target {
 	return target{key, partitionOf(key, partitions)}
 }
 
 // batches gathers the partials for one table, one record a partition or more.
 // The watermark goes out after them, in a record of its own: it holds once all
-// before it are applied.
+// before it are applied. After a flush it gathers for the next.
 type batches struct {
 	out     Output
 	topic   string
@@ -59,12 +58,11 @@ func (b *batches) send(partition int32, h tables.BatchHeader) {
 func (b *batches) flush(mark tables.BatchHeader) {
 	for p := range b.writers {
 		if b.writers[p].Len() > 0 {
-			b.send(int32(p), mark)
-		} else {
-			b.writers[p].Reset(mark)
+			b.send(int32(p), b.plain)
 		}
 		if mark.HasWatermark {
-			b.send(int32(p), mark)
+			b.writers[p].Reset(mark)
+			b.send(int32(p), b.plain)
 		}
 	}
 }

@@ -92,8 +92,9 @@ func (g *Ingest) Assign(partition int32, metadata string, polled func() []codecs
 		labels: labels{max: c.LabelBytes},
 		dests:  make([]codecs.PackedWriter, c.EventPartitions),
 		serial: make([]uint64, c.EventPartitions),
-		dims:   map[string][]numbered{}, groups: map[uint64][]numbered{}, counts: counts{},
-		stride: firstStride,
+		dims:   map[string]int32{}, groups: map[uint64][]numbered{}, counts: counts{},
+		records: newBatches(g.out, c.Names.Partials(tables.RecordsTable.Name), c.RecordPartitions, tables.BatchHeader{}),
+		stride:  firstStride,
 	}
 	for i := range t.dests {
 		t.serial[i] = 1
@@ -121,15 +122,17 @@ type IngestTask struct {
 	packed codecs.PackedEvent
 	key    []byte
 
-	dests  []codecs.PackedWriter
-	serial []uint64 // of the record under construction, by destination
-	dims   map[string][]numbered
-	groups map[uint64][]numbered
-	counts counts
-	in     int64         // records since the last flush
-	clock  int64         // wall clock of the records in hand
-	now    time.Duration // monotonic clock of the same
-	stride stride
+	dests   []codecs.PackedWriter
+	serial  []uint64         // of the record under construction, by destination
+	dims    map[string]int32 // where numbers has that of the first destination
+	numbers []numbered
+	groups  map[uint64][]numbered
+	counts  counts
+	records *batches
+	in      int64         // records since the last flush
+	clock   int64         // wall clock of the records in hand
+	now     time.Duration // monotonic clock of the same
+	stride  stride
 
 	reported   window.Report
 	reportedAt time.Duration
@@ -144,8 +147,9 @@ type numbered struct {
 	slowest int64 // ns, of the record's events with a trace id
 }
 
-// maxInterned bounds the memory of dimensions seen; above it all are forgotten.
-const maxInterned = 200_000
+// maxInterned bounds the memory of dimensions seen; above it all are forgotten at
+// the next flush. Where there are so many, few come twice in a transaction.
+const maxInterned = 20_000
 
 // Process takes in source records that were polled together.
 func (t *IngestTask) Process(records []codecs.Record) {
@@ -252,12 +256,13 @@ func (t *IngestTask) dimensions(e *event.Event, w *codecs.PackedWriter, dest int
 		k = append(append(k, byte(len(d)), byte(len(d)>>8)), d...)
 	}
 	t.key = k
-	d := t.dims[string(k)]
-	if d == nil {
-		d = make([]numbered, len(t.dests))
-		t.dims[string(k)] = d
+	at, known := t.dims[string(k)]
+	if !known {
+		at = int32(len(t.numbers))
+		t.dims[string(k)] = at
+		t.numbers = append(t.numbers, make([]numbered, len(t.dests))...)
 	}
-	n := &d[dest]
+	n := &t.numbers[int(at)+dest]
 	if n.record != t.serial[dest] {
 		*n = numbered{t.serial[dest], w.AddDims(e.Tenant, e.App, e.Stage, e.Type, e.Model), -1}
 	}
@@ -346,16 +351,16 @@ func (t *IngestTask) Flush(atEnd bool) (string, error) {
 	if len(t.dims) > maxInterned || len(t.groups) > maxInterned {
 		clear(t.dims)
 		clear(t.groups)
+		t.numbers = t.numbers[:0]
 	}
 	if t.in > 0 {
 		t.counts[count{c.Topic, OutcomeIn, ""}] = t.in
 		t.in = 0
 	}
-	records := newBatches(t.stage.out, c.Names.Partials(tables.RecordsTable.Name), c.RecordPartitions, tables.BatchHeader{})
 	for k, n := range t.counts {
-		records.add(k.target(c.RecordPartitions), NoPane, &tables.Records{Count: n})
+		t.records.add(k.target(c.RecordPartitions), NoPane, &tables.Records{Count: n})
 	}
-	records.flush(tables.BatchHeader{})
+	t.records.flush(tables.BatchHeader{})
 	clear(t.counts)
 	t.labels.tell(c.LabelsCut)
 	return fmt.Sprintf(ingestMetadata, t.source.StreamTime, t.source.NewestTime), nil

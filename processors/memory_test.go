@@ -66,13 +66,13 @@ func TestWhatIsKnownOfDimensionsIsBounded(t *testing.T) {
 		for i, r := range out.records {
 			assemble.Process(int64(i), 0, r)
 		}
-		if n := len(assemble.series); n != maxInterned+1 {
+		if n := len(assemble.series); n != maxInterned+1 || len(assemble.known) != n {
 			t.Errorf("%d series known to assemble, want %d", n, maxInterned+1)
 		}
 		if _, err := assemble.Flush(false); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(assemble.series); n != 0 {
+		if n := len(assemble.series) + len(assemble.known); n != 0 {
 			t.Errorf("%d series known to assemble beyond the limit, want none", n)
 		}
 	}

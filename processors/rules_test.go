@@ -414,7 +414,7 @@ func TestClosedPanesStayClosedAfterARestart(t *testing.T) {
 	again := startTable[tables.Traffic](d, "traffic", processors.TableConfig{}, kept)
 	var w tables.BatchWriter
 	w.Reset(tables.BatchHeader{})
-	w.Add(string(tables.AppendKey(nil, nil, nil, nil)), at("12:00:00").UnixMilli(), &tables.Traffic{Count: 1})
+	w.Add(string(tables.AppendKey(nil, "", "", "")), at("12:00:00").UnixMilli(), &tables.Traffic{Count: 1})
 	defer func() {
 		if p, _ := recover().(string); !strings.Contains(p, "BUG") {
 			t.Errorf("a partial for a closed pane: %v, want a panic that says BUG", p)

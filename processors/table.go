@@ -3,6 +3,7 @@ package processors
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 
 	"ragstreams/codecs"
@@ -89,23 +90,34 @@ type TableTask[M any, P tables.Measure[M]] struct {
 	progress  tables.Progress
 	moved     bool // progress has news for the store
 	windows   tables.BatchWriter
+	encoded   []byte // scratch
 }
 
+// tableRow is a row as it is in the store, and what has changed since. A hundred
+// thousand rows fit into memory only as bytes, which the store has anyway.
 type tableRow[M any, P tables.Measure[M]] struct {
-	key   string
-	row   tables.Row[M, P]
-	dirty bool
+	key    string
+	row    []byte             // shared with the store, so never written to; nil: not there yet
+	edit   *tables.Edit[M, P] // nil: nothing has changed
+	oldest int64              // start of the oldest open pane; noneOpen
+	last   int64              // of the newest pane that anything was ever added to
 }
+
+// noneOpen as the start of the oldest open pane is beyond all that a watermark closes.
+const noneOpen int64 = math.MaxInt64
 
 func (t *TableTask[M, P]) load(key string, value []byte) error {
 	if key == tables.ProgressKey {
 		return t.progress.Decode(value)
 	}
-	r := &tableRow[M, P]{key: key}
-	if err := r.row.Decode(value); err != nil {
+	oldest, open, last, err := tables.OpenPanes(value)
+	if err != nil {
 		return fmt.Errorf("row %q: %w", key, err)
 	}
-	t.insert(r)
+	if !open {
+		oldest = noneOpen
+	}
+	t.insert(&tableRow[M, P]{key: key, row: value, oldest: oldest, last: last})
 	return nil
 }
 
@@ -125,41 +137,54 @@ func tenantOf(key string) string {
 }
 
 // Process merges one batch, then takes in its watermark: it holds for what was
-// sent before it.
+// sent before it. The batch is kept until the next Flush.
 func (t *TableTask[M, P]) Process(offset int64, batch []byte) {
 	in, err := tables.NewBatchReader(batch)
 	for err == nil && in.Next() {
-		var m M
-		if err = tables.DecodeBody(in.Body, P(&m)); err == nil {
-			t.add(in.Key, in.Pane, &m)
-		}
+		err = t.add(in.Key, in.Pane, in.Body)
 	}
 	if err == nil {
 		err = in.Err()
 	}
+	if h := in.Header; err == nil && h.HasWatermark && t.progress.Observe(h.Assemble, h.Watermark) {
+		t.moved = true
+		err = t.close()
+	}
 	if err != nil {
 		panic(fmt.Sprintf("BUG: %s/%d at %d: %v", t.stage.cfg.Names.Partials(t.stage.cfg.Table), t.partition, offset, err))
 	}
-	if h := in.Header; h.HasWatermark && t.progress.Observe(h.Assemble, h.Watermark) {
-		t.moved = true
-		t.close()
-	}
 }
 
-func (t *TableTask[M, P]) add(key []byte, pane int64, m *M) {
+func (t *TableTask[M, P]) add(key []byte, pane int64, body []byte) error {
 	r := t.rows[string(key)]
 	if r == nil {
 		r = t.newRow(string(key))
 	}
-	t.touch(r)
-	if pane == NoPane {
-		P(&r.row.Total).Merge(m)
-		return
+	e, err := t.change(r)
+	switch {
+	case err != nil:
+	case pane == NoPane:
+		err = e.AddTotal(body)
+	case t.progress.ClosedThrough != 0 && pane <= t.progress.ClosedThrough: // 0: none was closed
+		err = fmt.Errorf("a partial for the pane at %d, closed through %d", pane, t.progress.ClosedThrough)
+	default:
+		r.oldest, r.last = min(r.oldest, pane), max(r.last, pane)
+		err = e.Add(pane, body)
 	}
-	if closed := t.progress.ClosedThrough; closed != 0 && pane <= closed { // 0: none was closed
-		panic(fmt.Sprintf("BUG: table %s: a partial for the pane at %d, closed through %d", t.stage.cfg.Table, pane, t.progress.ClosedThrough))
+	if err != nil {
+		return fmt.Errorf("row %q: %w", key, err)
 	}
-	r.row.Add(pane, m)
+	return nil
+}
+
+// change returns what a row is changed by until the next Flush.
+func (t *TableTask[M, P]) change(r *tableRow[M, P]) (*tables.Edit[M, P], error) {
+	if r.edit == nil {
+		r.edit = new(tables.Edit[M, P])
+		t.dirty = append(t.dirty, r)
+		return r.edit, r.edit.Reset(r.row)
+	}
+	return r.edit, nil
 }
 
 // newRow makes the row of a new series, or returns the overflow row where a limit
@@ -174,44 +199,53 @@ func (t *TableTask[M, P]) newRow(key string) *tableRow[M, P] {
 			return r
 		}
 	}
-	r := &tableRow[M, P]{key: key}
+	r := &tableRow[M, P]{key: key, oldest: noneOpen}
 	t.insert(r)
 	return r
 }
 
-func (t *TableTask[M, P]) touch(r *tableRow[M, P]) {
-	if !r.dirty {
-		r.dirty = true
-		t.dirty = append(t.dirty, r)
-	}
-}
-
 // close closes what the watermark has passed.
-func (t *TableTask[M, P]) close() {
+func (t *TableTask[M, P]) close() error {
 	c := &t.stage.cfg
 	mark, ok := t.progress.Watermark(int(c.Assemblers))
 	if !ok || !t.progress.Close(c.Panes.ClosedThrough(mark)) {
-		return
+		return nil
 	}
 	through := t.progress.ClosedThrough
 	t.windows.Reset(tables.BatchHeader{Assemble: t.partition, Watermark: mark, HasWatermark: true})
 	for key, r := range t.rows {
-		if len(r.row.Open) > 0 && r.row.Open[0].Start <= through {
-			t.touch(r)
-			r.row.Close(through, func(p tables.Pane[M]) {
-				t.windows.Add(key, p.Start, P(&p.M))
-				if len(t.windows.Bytes()) > maxRecord {
-					t.sendWindows()
-				}
-			})
+		if r.oldest <= through {
+			if err := t.closePanes(r, through); err != nil {
+				return fmt.Errorf("row %q: %w", key, err)
+			}
 		}
-		if c.Forget > 0 && key != tables.OverflowKey && r.row.LastPane+c.Forget <= mark {
+		if c.Forget > 0 && key != tables.OverflowKey && r.last+c.Forget <= mark {
 			t.forget(r)
 		}
 	}
 	if t.windows.Len() > 0 {
 		t.sendWindows()
 	}
+	return nil
+}
+
+func (t *TableTask[M, P]) closePanes(r *tableRow[M, P], through int64) error {
+	e, err := t.change(r)
+	if err != nil {
+		return err
+	}
+	err = e.Close(through, func(start int64, body []byte) {
+		t.windows.AddBody(r.key, start, body)
+		if len(t.windows.Bytes()) > maxRecord {
+			t.sendWindows()
+		}
+	})
+	if oldest, open := e.Oldest(); open {
+		r.oldest = oldest
+	} else {
+		r.oldest = noneOpen
+	}
+	return err
 }
 
 func (t *TableTask[M, P]) sendWindows() {
@@ -247,9 +281,10 @@ func (t *TableTask[M, P]) Flush(bool) (string, error) {
 	}
 	t.deleted = t.deleted[:0]
 	for _, r := range t.dirty {
-		r.dirty = false
+		t.encoded = r.edit.Append(t.encoded[:0])
+		r.row, r.edit = bytes.Clone(t.encoded), nil
 		if t.rows[r.key] == r {
-			t.store.Set(r.key, r.row.Append(nil))
+			t.store.Set(r.key, r.row)
 		}
 	}
 	clear(t.dirty)
@@ -274,6 +309,14 @@ func (t *TableTask[M, P]) Close() { t.stage.tasks.remove(t.partition, t) }
 // Visit calls visit for every row as it stands, uncommitted changes included.
 func (t *TableTask[M, P]) Visit(visit func(key string, row *tables.Row[M, P])) {
 	for key, r := range t.rows {
-		visit(key, &r.row)
+		encoded := r.row
+		if r.edit != nil {
+			encoded = r.edit.Append(nil)
+		}
+		var row tables.Row[M, P]
+		if err := row.Decode(encoded); err != nil {
+			panic(fmt.Sprintf("BUG: row %q: %v", key, err))
+		}
+		visit(key, &row)
 	}
 }

@@ -43,9 +43,19 @@ func (w *BatchWriter) Reset(h BatchHeader) {
 // Add appends the partial of series key in the pane that starts at pane. Any
 // pointer to a measure is a partial.
 func (w *BatchWriter) Add(key string, pane int64, partial interface{ Append([]byte) []byte }) {
+	w.begin(key, pane)
+	w.buf = appendBody(w.buf, partial)
+}
+
+// AddBody is Add for a measure that is encoded.
+func (w *BatchWriter) AddBody(key string, pane int64, body []byte) {
+	w.begin(key, pane)
+	w.buf = appendBytes(w.buf, body)
+}
+
+func (w *BatchWriter) begin(key string, pane int64) {
 	w.buf = appendString(w.buf, key)
 	w.buf = appendSigned(w.buf, pane-w.pane) // mostly the same pane as before
-	w.buf = appendBody(w.buf, partial)
 	w.pane = pane
 	w.n++
 }

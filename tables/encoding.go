@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 var (
@@ -28,18 +29,60 @@ func appendString(dst []byte, s string) []byte {
 // appendSigned writes any number.
 func appendSigned(dst []byte, n int64) []byte { return binary.AppendVarint(dst, n) }
 
-// appendBody writes m behind the number of its bytes, which is known only once
-// they are written.
-func appendBody(dst []byte, m interface{ Append([]byte) []byte }) []byte {
-	at := len(dst)
-	dst = m.Append(dst)
-	var size [binary.MaxVarintLen64]byte
-	n := binary.PutUvarint(size[:], uint64(len(dst)-at))
-	return slices.Insert(dst, at, size[:n]...)
+// appendBytes writes b behind its length.
+func appendBytes(dst, b []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(b)))
+	return append(dst, b...)
 }
 
-// appendTraceID writes what traceID will read.
-func appendTraceID(dst []byte, id string) []byte { return appendString(dst, keptTraceID(id)) }
+// appendBody writes m behind the number of its bytes, which is known only once
+// they are written: most are few, and their number takes a byte.
+func appendBody(dst []byte, m interface{ Append([]byte) []byte }) []byte {
+	dst = append(dst, 0)
+	at := len(dst)
+	dst = m.Append(dst)
+	size := len(dst) - at
+	if size < 0x80 {
+		dst[at-1] = byte(size)
+		return dst
+	}
+	var long [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(long[:], uint64(size))
+	dst[at-1] = long[0]
+	return slices.Insert(dst, at, long[1:n]...)
+}
+
+// appendTraceID writes what traceID will read: an id of hexadecimal digits, as
+// OpenTelemetry has them, in half its length.
+func appendTraceID(dst []byte, id string) []byte {
+	id = keptTraceID(id)
+	at := len(dst)
+	dst = append(dst, byte(len(id)<<1))
+	if n := len(id) / 2; 2*n == len(id) {
+		for i := 0; ; i += 2 {
+			if i == len(id) {
+				dst[at] |= 1
+				return dst
+			}
+			high, low := hexValue[id[i]], hexValue[id[i+1]]
+			if high|low > 0xf {
+				break
+			}
+			dst = append(dst, high<<4|low)
+		}
+	}
+	return append(dst[:at+1], id...)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// hexValue is the value of a digit, more than 0xf of what is none.
+var hexValue = func() (values [256]byte) {
+	for c := range values {
+		values[c] = byte(strings.IndexByte(hexDigits, byte(c)))
+	}
+	return values
+}()
 
 // decoder takes fields off the front of src. After the first field that is cut
 // short or out of range it yields zeros, and err says why; so callers check err
@@ -150,13 +193,25 @@ func (d *decoder) bytes() []byte { return d.take(d.elements(1)) }
 
 func (d *decoder) string() string { return string(d.bytes()) }
 
+// traceID reads what appendTraceID wrote.
 func (d *decoder) traceID() string {
-	b := d.bytes()
-	if len(b) > MaxTraceID {
+	head := d.byte()
+	n := int(head >> 1)
+	if n > MaxTraceID || head&1 == 1 && n%2 == 1 {
 		d.fail(errRange)
 		return ""
 	}
-	return string(b)
+	if head&1 == 0 {
+		return string(d.take(n))
+	}
+	var id [MaxTraceID]byte
+	for i, b := range d.take(n / 2) {
+		id[2*i], id[2*i+1] = hexDigits[b>>4], hexDigits[b&0xf]
+	}
+	if d.err != nil {
+		return ""
+	}
+	return string(id[:n])
 }
 
 // measure reads m, one part of a larger record.

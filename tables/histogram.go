@@ -16,7 +16,8 @@ type Histogram struct {
 
 	// counts[k] is the count of bucket low+k. It spans whole octaves, from that
 	// of the least to that of the greatest duration, so equal distributions are
-	// equal in memory, too.
+	// equal in memory, too. Of a single duration there are none: max tells its
+	// bucket. Where there are many series, most histograms hold one.
 	low    int
 	counts []int64
 }
@@ -38,10 +39,30 @@ func addSaturating(a, b int64) int64 {
 // MaxDuration as that. It allocates only for octaves not seen before.
 func (h *Histogram) Observe(ns int64) {
 	ns = clampDuration(ns)
+	if h.count > 0 {
+		h.countSingle()
+		h.countIn(ns)
+	} else if isZero(ns) {
+		h.zero = 1
+	}
 	h.count++
 	h.sum = addSaturating(h.sum, ns)
 	h.max = max(h.max, ns)
-	if ns <= upperNs[0] {
+}
+
+// isZero reports whether the zero bucket holds a duration.
+func isZero(ns int64) bool { return ns <= upperNs[0] }
+
+// countSingle counts a duration that was alone in its bucket: it will not stay so.
+func (h *Histogram) countSingle() {
+	if h.count == 1 && h.zero == 0 {
+		h.countIn(h.max)
+	}
+}
+
+// countIn counts a duration in its bucket.
+func (h *Histogram) countIn(ns int64) {
+	if isZero(ns) {
 		h.zero++
 		return
 	}
@@ -84,6 +105,10 @@ func (h *Histogram) ZeroCount() int64 { return h.zero }
 // zero bucket is not among them.
 func (h *Histogram) Buckets() iter.Seq2[int, int64] {
 	return func(yield func(int, int64) bool) {
+		if h.count == 1 && h.zero == 0 {
+			yield(bucketOf(h.max), 1)
+			return
+		}
 		for k, n := range h.counts {
 			if n != 0 && !yield(h.low+k, n) {
 				return
@@ -132,7 +157,7 @@ func (h *Histogram) CumulativeLE(s float64) int64 {
 	}
 	bound := int64(ns) // below max, so in range
 	last := zeroIndex
-	if bound > upperNs[0] {
+	if !isZero(bound) {
 		last = bucketOf(bound)
 	}
 	if upperNs[last-zeroIndex] > bound {
@@ -150,6 +175,13 @@ func (h *Histogram) CumulativeLE(s float64) int64 {
 
 // Merge implements Measure.
 func (h *Histogram) Merge(from *Histogram) {
+	if from.count == 1 {
+		h.Observe(from.max)
+		return
+	}
+	if from.count > 0 {
+		h.countSingle()
+	}
 	h.count += from.count
 	h.zero += from.zero
 	h.sum = addSaturating(h.sum, from.sum)
@@ -176,13 +208,16 @@ func (h *Histogram) IsZero() bool { return h.count == 0 }
 
 // Append implements Measure:
 //
-//	0 | count sum max zero-count buckets { gap count }
+//	0 | 1 duration | count sum max zero-count buckets { gap count }
 //
 // where gap is how many empty buckets lie between this one and the one before.
 func (h *Histogram) Append(dst []byte) []byte {
 	dst = appendCount(dst, h.count)
-	if h.count == 0 {
+	switch h.count {
+	case 0:
 		return dst
+	case 1:
+		return appendCount(dst, h.max)
 	}
 	dst = appendCount(dst, h.sum)
 	dst = appendCount(dst, h.max)
@@ -212,12 +247,17 @@ func (h *Histogram) Decode(src []byte) ([]byte, error) {
 	*h = Histogram{}
 	d := decoder{src: src}
 	h.count = d.count()
-	if h.count == 0 {
+	switch h.count {
+	case 0:
+		return d.src, d.err
+	case 1:
+		*h = Histogram{}
+		h.Observe(int64(d.below(uint64(MaxDuration))))
 		return d.src, d.err
 	}
 	h.sum, h.max, h.zero = d.count(), int64(d.below(uint64(MaxDuration))), int64(d.below(uint64(h.count)))
 	i, top, left := zeroIndex, zeroIndex, h.count-h.zero
-	if h.max > upperNs[0] {
+	if !isZero(h.max) {
 		top = bucketOf(h.max)
 	}
 	for range d.elements(2) {

@@ -257,23 +257,25 @@ func TestHistogramRefusesImpossibleBytes(t *testing.T) {
 	// 1 s lies in bucket 0, which is 319 behind the least.
 	tests := []struct {
 		name   string
-		fields []uint64 // count sum max zero-count buckets { gap count }
+		fields []uint64 // 1 duration, or count sum max zero-count buckets { gap count }
 		ok     bool
 	}{
-		{"one of 1 s", []uint64{1, 1e9, 1e9, 0, 1, 319, 1}, true},
+		{"one of 1 s", []uint64{1, 1e9}, true},
+		{"one beyond the range", []uint64{1, 1e16}, false},
+		{"two of 1 s", []uint64{2, 2e9, 1e9, 0, 1, 319, 2}, true},
 		{"with a shorter one", []uint64{3, 2e9, 1e9, 1, 2, 318, 1, 0, 1}, true},
 		{"nothing but zeros", []uint64{2, 10, 9, 2, 0}, true},
-		{"more counted than in the buckets", []uint64{2, 1e9, 1e9, 0, 1, 319, 1}, false},
-		{"fewer counted than in the buckets", []uint64{1, 1e9, 1e9, 0, 1, 319, 2}, false},
-		{"fewer counted than are zero", []uint64{1, 10, 9, 2, 0}, false},
-		{"counts that wrap around", []uint64{1, 2e9, 1e9, 0, 3, 0, 1 << 63, 317, 1 << 63, 0, 1}, false},
-		{"an empty bucket", []uint64{1, 1e9, 1e9, 0, 2, 318, 0, 0, 1}, false},
-		{"a sum below the maximum", []uint64{1, 1e9 - 1, 1e9, 0, 1, 319, 1}, false},
-		{"a sum beyond its type", []uint64{1, 1 << 63, 1e9, 0, 1, 319, 1}, false},
-		{"a maximum above the last bucket", []uint64{1, 2e9, 2e9, 0, 1, 319, 1}, false},
-		{"a maximum below the last bucket", []uint64{1, 1e9, 9e8, 0, 1, 319, 1}, false},
-		{"a maximum beyond the range", []uint64{1, 1e16, 1e16, 0, 1, 660, 1}, false},
-		{"a bucket beyond the range", []uint64{1, 1e9, 1e9, 0, 1, math.MaxUint64, 1}, false},
+		{"more counted than in the buckets", []uint64{3, 2e9, 1e9, 0, 1, 319, 2}, false},
+		{"fewer counted than in the buckets", []uint64{2, 2e9, 1e9, 0, 1, 319, 3}, false},
+		{"fewer counted than are zero", []uint64{2, 10, 9, 3, 0}, false},
+		{"counts that wrap around", []uint64{2, 2e9, 1e9, 0, 3, 0, 1 << 63, 317, 1 << 63, 0, 2}, false},
+		{"an empty bucket", []uint64{2, 2e9, 1e9, 0, 2, 318, 0, 0, 2}, false},
+		{"a sum below the maximum", []uint64{2, 1e9 - 1, 1e9, 0, 1, 319, 2}, false},
+		{"a sum beyond its type", []uint64{2, 1 << 63, 1e9, 0, 1, 319, 2}, false},
+		{"a maximum above the last bucket", []uint64{2, 4e9, 2e9, 0, 1, 319, 2}, false},
+		{"a maximum below the last bucket", []uint64{2, 2e9, 9e8, 0, 1, 319, 2}, false},
+		{"a maximum beyond the range", []uint64{2, 2e16, 1e16, 0, 1, 660, 2}, false},
+		{"a bucket beyond the range", []uint64{2, 2e9, 1e9, 0, 1, math.MaxUint64, 2}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -20,7 +20,7 @@ const (
 // AppendKey adds to dst the key of the series with these dimensions, in the
 // order of the table's Dims. Different dimensions always give different keys,
 // none of which is a reserved key.
-func AppendKey(dst []byte, dims ...[]byte) []byte {
+func AppendKey[S ~string | ~[]byte](dst []byte, dims ...S) []byte {
 	dst = append(dst, seriesTag)
 	for _, dim := range dims {
 		dst = appendCount(dst, int64(len(dim)))

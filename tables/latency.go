@@ -1,9 +1,6 @@
 package tables
 
-import (
-	"cmp"
-	"strings"
-)
+import "cmp"
 
 // MaxTraceID is the longest trace id kept, in bytes: those of OpenTelemetry have
 // 32. A longer one is left out, since one cut short would point nowhere.
@@ -26,24 +23,18 @@ type Exemplar struct {
 }
 
 // Observe counts a call of ns nanoseconds at event time at in Unix milliseconds.
-// Only a call with a trace id of at most MaxTraceID bytes, which is copied when it
-// is kept, can become an exemplar. A time to first token goes to TTFT.Observe
-// beside.
+// Only a call with a trace id of at most MaxTraceID bytes can become an exemplar;
+// the string may be kept. A time to first token goes to TTFT.Observe beside.
 func (l *Latency) Observe(ns int64, traceID string, at int64) {
 	l.Duration.Observe(ns)
 	if keptTraceID(traceID) == "" {
 		return
 	}
 	e := Exemplar{Value: clampDuration(ns), TraceID: traceID, Time: at}
-	slowest, newest := beats(e, l.Slowest, bySlowness), beats(e, l.Newest, byNewness)
-	if !slowest && !newest {
-		return
-	}
-	e.TraceID = strings.Clone(e.TraceID)
-	if slowest {
+	if beats(e, l.Slowest, bySlowness) {
 		l.Slowest = e
 	}
-	if newest {
+	if beats(e, l.Newest, byNewness) {
 		l.Newest = e
 	}
 }
@@ -84,12 +75,41 @@ func (l *Latency) Merge(from *Latency) {
 	}
 }
 
-// Append implements Measure.
+// What the byte before the exemplars says.
+const (
+	hasSlowest   = 1 << iota
+	slowestIsMax // its value is Duration.Max, and not written
+	hasNewest    // other than Slowest; without it they are the same
+)
+
+// Append implements Measure:
+//
+//	duration ttft flags [ trace-id time [value] ] [ trace-id time value ]
 func (l *Latency) Append(dst []byte) []byte {
 	dst = l.Duration.Append(dst)
 	dst = l.TTFT.Append(dst)
-	dst = l.Slowest.append(dst)
-	return l.Newest.append(dst)
+	var flags byte
+	if l.Slowest != (Exemplar{}) {
+		flags |= hasSlowest
+		if l.Slowest.Value == l.Duration.Max() {
+			flags |= slowestIsMax
+		}
+	}
+	if l.Newest != l.Slowest {
+		flags |= hasNewest
+	}
+	dst = append(dst, flags)
+	if flags&hasSlowest != 0 {
+		dst = l.Slowest.append(dst)
+		if flags&slowestIsMax == 0 {
+			dst = appendSigned(dst, l.Slowest.Value)
+		}
+	}
+	if flags&hasNewest != 0 {
+		dst = l.Newest.append(dst)
+		dst = appendSigned(dst, l.Newest.Value)
+	}
+	return dst
 }
 
 // Decode implements Measure.
@@ -98,20 +118,30 @@ func (l *Latency) Decode(src []byte) ([]byte, error) {
 	d := decoder{src: src}
 	d.measure(&l.Duration)
 	d.measure(&l.TTFT)
-	l.Slowest.decode(&d)
-	l.Newest.decode(&d)
+	flags := d.below(hasSlowest | slowestIsMax | hasNewest)
+	if flags&hasSlowest != 0 {
+		l.Slowest.decode(&d)
+		if flags&slowestIsMax != 0 {
+			l.Slowest.Value = l.Duration.Max()
+		} else {
+			l.Slowest.Value = d.varint()
+		}
+	}
+	l.Newest = l.Slowest
+	if flags&hasNewest != 0 {
+		l.Newest.decode(&d)
+		l.Newest.Value = d.varint()
+	}
 	return d.src, d.err
 }
 
+// append writes all but the value.
 func (e *Exemplar) append(dst []byte) []byte {
-	dst = appendTraceID(dst, e.TraceID)
-	dst = appendSigned(dst, e.Value)
-	return appendSigned(dst, e.Time)
+	return appendSigned(appendTraceID(dst, e.TraceID), e.Time)
 }
 
-func (e *Exemplar) decode(d *decoder) {
-	*e = Exemplar{TraceID: d.traceID(), Value: d.varint(), Time: d.varint()}
-}
+// decode reads what append wrote.
+func (e *Exemplar) decode(d *decoder) { e.TraceID, e.Time = d.traceID(), d.varint() }
 
 // Clone implements Measure.
 func (l *Latency) Clone() Latency {

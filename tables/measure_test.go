@@ -43,7 +43,7 @@ func anySketch(r *rand.Rand) tables.Sketch {
 func anyLatency(r *rand.Rand) tables.Latency {
 	var l tables.Latency
 	for range r.IntN(5) {
-		l.Observe(r.Int64N(3)*1e8, []string{"", "a", "b", "c"}[r.IntN(4)], r.Int64N(5)-2)
+		l.Observe(r.Int64N(3)*1e8, []string{"", "a", "b", "c0", "4bf92f3577b34da6a3ce929d0e0e4736"}[r.IntN(5)], r.Int64N(5)-2)
 		l.TTFT.Observe(r.Int64N(1e9))
 	}
 	return l
@@ -246,17 +246,20 @@ func TestTimesBefore1970AreTimes(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	sample := "\x00\x00\x00\x00\x00\x00" // time, duration, trace id, topic, partition, offset
-	long := "\x41" + strings.Repeat("x", 65)
-	endless := strings.Repeat("\xff", 9) + "\x01" // a length of 2^64 - 1
+	long := "\x82" + strings.Repeat("x", 65)
+	endless := strings.Repeat("\xff", 9) + "\x01" // 2^64 - 1
 	for _, tt := range []struct {
 		name string
 		body string
 		m    interface{ Decode([]byte) ([]byte, error) }
 		ok   bool
 	}{
-		{"a latency of nothing", "\x00\x00" + "\x00\x00\x00" + "\x00\x00\x00", new(tables.Latency), true},
-		{"a trace id too long", "\x00\x00" + long + "\x00\x00" + "\x00\x00\x00", new(tables.Latency), false},
-		{"a trace id without end", "\x00\x00" + endless, new(tables.Latency), false},
+		{"a latency of nothing", "\x00\x00\x00", new(tables.Latency), true},
+		{"an unknown flag", "\x00\x00\x08", new(tables.Latency), false},
+		{"a trace id", "\x00\x00\x01" + "\x02x\x00\x00", new(tables.Latency), true},
+		{"a trace id too long", "\x00\x00\x01" + long + "\x00\x00", new(tables.Latency), false},
+		{"a trace id cut short", "\x00\x00\x01" + "\x40x", new(tables.Latency), false},
+		{"half a digit of a trace id", "\x00\x00\x01" + "\x07\xab\xcd\x00\x00", new(tables.Latency), false},
 		{"a count beyond its type", endless + "\x00", new(tables.Traffic), false},
 		{"a number of eleven bytes", strings.Repeat("\xff", 10) + "\x01", new(tables.Records), false},
 		{"an error", "\x01\x02\x04\x00\x00\x00" + sample + sample, new(tables.Errors), true},
@@ -289,6 +292,11 @@ func TestLongTraceIDsAreLeftOut(t *testing.T) {
 		{strings.Repeat("x", tables.MaxTraceID+1), ""},
 		{strings.Repeat("é", tables.MaxTraceID/2), strings.Repeat("é", tables.MaxTraceID/2)},
 		{strings.Repeat("é", tables.MaxTraceID/2+1), ""},
+		{strings.Repeat("0f", tables.MaxTraceID/2), strings.Repeat("0f", tables.MaxTraceID/2)},
+		{"0af", "0af"},
+		{"0F", "0F"},
+		{"0g", "0g"},
+		{"g0", "g0"},
 	} {
 		var l tables.Latency
 		l.Observe(1, tt.id, 1)

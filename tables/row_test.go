@@ -229,7 +229,6 @@ func TestUnknownVersionsAreRefused(t *testing.T) {
 	row := rowWith(10)
 	var w tables.BatchWriter
 	w.Reset(tables.BatchHeader{})
-	m := traffic(1)
 	formats := map[string]struct {
 		src    []byte
 		decode func([]byte) error
@@ -239,10 +238,6 @@ func TestUnknownVersionsAreRefused(t *testing.T) {
 		"find panes of row": {row.Append(nil), func(b []byte) error { _, _, _, err := tables.OpenPanes(b); return err }},
 		"progress":          {new(tables.Progress).Append(nil), new(tables.Progress).Decode},
 		"batch":             {w.Bytes(), func(b []byte) error { _, err := tables.NewBatchReader(b); return err }},
-		"window": {tables.AppendWindow(nil, 10, 10, &m), func(b []byte) error {
-			_, err := tables.DecodeWindow[tables.Traffic](b)
-			return err
-		}},
 	}
 	for name, format := range formats {
 		t.Run(name, func(t *testing.T) {
@@ -275,24 +270,4 @@ func TestRowRefusesPanesOutOfOrder(t *testing.T) {
 	refused("descending panes")
 	row.Open[1].Start = 20
 	refused("one pane twice")
-}
-
-func TestWindow(t *testing.T) {
-	for seed := range uint64(50) {
-		m := anyErrors(rand.New(rand.NewPCG(seed, 8)))
-		src := tables.AppendWindow([]byte("dst"), 1.7e12, 10_000, &m)[3:]
-		got, err := tables.DecodeWindow[tables.Errors](src)
-		want := tables.Window[tables.Errors]{Start: 1.7e12, Size: 10_000, M: m}
-		if diff := cmp.Diff(want, got, exact); err != nil || diff != "" {
-			t.Errorf("DecodeWindow: %v (-want +got):\n%s", err, diff)
-		}
-		for n := range src {
-			if _, err := tables.DecodeWindow[tables.Errors](src[:n]); err == nil {
-				t.Errorf("DecodeWindow accepted %d of %d bytes", n, len(src))
-			}
-		}
-		if _, err := tables.DecodeWindow[tables.Errors](append(src, 0)); err == nil {
-			t.Error("DecodeWindow accepted a byte too many")
-		}
-	}
 }

@@ -21,7 +21,7 @@ import "fmt"
 
 // Version opens every row, batch, window and progress record. It covers the
 // bodies of the measures inside, so it must rise with any change of any of them.
-const Version = 2
+const Version = 3
 
 // Measure is what a table keeps per series and pane: M is a plain struct, P its
 // pointer. Merge is associative and commutative and the zero M changes nothing,
