@@ -152,7 +152,7 @@ const none int32 = -1
 // maxCells bounds the memory of what is gathered. There are more series and panes in
 // a transaction only where few events share one, and little is lost when what was
 // gathered is sent.
-const maxCells = 20_000
+const maxCells = 10_000
 
 type errorCell struct {
 	key  string
@@ -247,6 +247,9 @@ func (t *AssembleTask) seriesOf(raw []byte) int32 {
 	if known {
 		return at
 	}
+	if len(t.series) >= maxInterned {
+		t.forget()
+	}
 	at = int32(len(t.series))
 	dims := string(raw)
 	d := codecs.SplitDims(dims)
@@ -288,6 +291,17 @@ func (t *AssembleTask) cell(s int32, pane int64) *cell {
 	t.cells = append(t.cells, cell{series: s, before: t.series[s].cell, pane: pane})
 	t.series[s].cell = int32(len(t.cells) - 1)
 	return &t.cells[len(t.cells)-1]
+}
+
+// forget forgets all series; what was gathered is sent.
+func (t *AssembleTask) forget() {
+	t.sendCells()
+	clear(t.known)
+	clear(t.series)
+	t.series = t.series[:0]
+	for i := range t.resolved {
+		t.resolved[i] = none
+	}
 }
 
 // sendCells adds what was gathered by series and pane to what goes to the tables.
@@ -371,11 +385,6 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 	clear(t.counts)
 	for _, b := range []*batches{t.out.traffic, t.out.latency, t.out.errors, t.out.records} {
 		b.flush(header)
-	}
-	if len(t.series) > maxInterned {
-		clear(t.known)
-		clear(t.series)
-		t.series = t.series[:0]
 	}
 	return fmt.Sprintf(assembleMetadata, mark, t.seen.horizon(t.next), t.closed, c.Panes.Size), nil
 }

@@ -147,8 +147,8 @@ type numbered struct {
 	slowest int64 // ns, of the record's events with a trace id
 }
 
-// maxInterned bounds the memory of dimensions seen; above it all are forgotten at
-// the next flush. Where there are so many, few come twice in a transaction.
+// maxInterned bounds the memory of dimensions seen; when there are more, all are
+// forgotten. Where there are so many, few come twice in a transaction.
 const maxInterned = 20_000
 
 // Process takes in source records that were polled together.
@@ -258,6 +258,10 @@ func (t *IngestTask) dimensions(e *event.Event, w *codecs.PackedWriter, dest int
 	t.key = k
 	at, known := t.dims[string(k)]
 	if !known {
+		if len(t.dims) >= maxInterned {
+			clear(t.dims)
+			t.numbers = t.numbers[:0]
+		}
 		at = int32(len(t.numbers))
 		t.dims[string(k)] = at
 		t.numbers = append(t.numbers, make([]numbered, len(t.dests))...)
@@ -275,6 +279,9 @@ func (t *IngestTask) group(e *event.Event, w *codecs.PackedWriter, dest int) int
 	print := fingerprint.Of(e.ErrorType, e.Stage, template, frames)
 	g := t.groups[print]
 	if g == nil {
+		if len(t.groups) >= maxInterned {
+			clear(t.groups)
+		}
 		g = make([]numbered, len(t.dests))
 		t.groups[print] = g
 	}
@@ -347,11 +354,6 @@ func (t *IngestTask) Flush(atEnd bool) (string, error) {
 		if due || t.dests[dest].Events() > 0 {
 			t.send(dest, report)
 		}
-	}
-	if len(t.dims) > maxInterned || len(t.groups) > maxInterned {
-		clear(t.dims)
-		clear(t.groups)
-		t.numbers = t.numbers[:0]
 	}
 	if t.in > 0 {
 		t.counts[count{c.Topic, OutcomeIn, ""}] = t.in

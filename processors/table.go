@@ -90,6 +90,7 @@ type TableTask[M any, P tables.Measure[M]] struct {
 	progress  tables.Progress
 	moved     bool // progress has news for the store
 	windows   tables.BatchWriter
+	editor    tables.Editor[M, P]
 	encoded   []byte // scratch
 }
 
@@ -179,12 +180,15 @@ func (t *TableTask[M, P]) add(key []byte, pane int64, body []byte) error {
 
 // change returns what a row is changed by until the next Flush.
 func (t *TableTask[M, P]) change(r *tableRow[M, P]) (*tables.Edit[M, P], error) {
-	if r.edit == nil {
-		r.edit = new(tables.Edit[M, P])
-		t.dirty = append(t.dirty, r)
-		return r.edit, r.edit.Reset(r.row)
+	if r.edit != nil {
+		return r.edit, nil
 	}
-	return r.edit, nil
+	edit, err := t.editor.Edit(r.row)
+	if err == nil {
+		r.edit = edit
+		t.dirty = append(t.dirty, r)
+	}
+	return edit, err
 }
 
 // newRow makes the row of a new series, or returns the overflow row where a limit

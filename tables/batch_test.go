@@ -184,8 +184,9 @@ func checkDecoded[M any, P tables.Measure[M]](t *testing.T, src []byte) {
 func checkEdit[M any, P tables.Measure[M]](t *testing.T, src []byte) {
 	t.Helper()
 	var row tables.Row[M, P]
-	var e tables.Edit[M, P]
-	if err := e.Reset(src); row.Decode(src) != nil {
+	var editor tables.Editor[M, P]
+	e, err := editor.Edit(src)
+	if row.Decode(src) != nil {
 		return
 	} else if err != nil {
 		t.Fatalf("row %x: Row accepts it, Edit does not: %v", src, err)

@@ -5,81 +5,92 @@ import (
 	"slices"
 )
 
-// Edit changes an encoded Row. It decodes a pane, or the total, only when something
+// Editor changes encoded rows. It decodes a pane, or the total, only where something
 // is merged into it, so that what a change costs does not grow with the row: most
 // partials of many series are the first of their pane, and are copied.
 //
-//	e.Reset(row)
-//	e.Add(start, body)
-//	row = e.Append(nil)
+//	edit, err := editor.Edit(row)
+//	err = edit.Add(start, body)
+//	row = edit.Append(nil)
 //
-// It does to bytes what Row does to measures. The zero Edit is that of an empty row;
-// one that was used can be Reset. It keeps the memory of the row and of all bodies
-// that it was given until the next Reset.
+// The zero Editor is ready to use, by one goroutine at a time together with all its
+// Edits.
+type Editor[M any, P Measure[M]] struct {
+	sum, m M // scratch
+}
+
+// Edit does to the bytes of a Row what the methods of Row do to its measures. It
+// keeps the memory of the row and of all bodies that it is given, and changes none.
 type Edit[M any, P Measure[M]] struct {
-	last  int64
-	open  []part[M, P] // ascending
-	total part[M, P]
+	editor *Editor[M, P]
+	last   int64
+	open   []encodedPane // ascending
+	total  []byte        // nil: nothing was counted
 }
 
-// part is a measure, as bytes until it is added to.
-type part[M any, P Measure[M]] struct {
+type encodedPane struct {
 	start int64
-	body  []byte // void when m is there
-	m     *M
+	body  []byte
 }
 
-// Reset begins with the bytes of a row, nil for an empty one. It checks what stands
+// Edit begins with the bytes of a row, nil for an empty one. It checks what stands
 // before the total.
-func (e *Edit[M, P]) Reset(row []byte) error {
-	clear(e.open)
-	*e = Edit[M, P]{open: e.open[:0]}
+func (ed *Editor[M, P]) Edit(row []byte) (*Edit[M, P], error) {
+	e := &Edit[M, P]{editor: ed}
 	if row == nil {
-		return nil
+		return e, nil
 	}
 	r, _ := NewRowReader(row) // it keeps its error
 	e.last = r.last
+	e.open = make([]encodedPane, 0, r.open+1)
 	for r.Next() {
-		e.open = append(e.open, part[M, P]{start: r.Start, body: r.Body})
+		e.open = append(e.open, encodedPane{r.Start, r.Body})
 	}
-	e.total.body = r.d.src
-	return r.Err()
+	e.total = r.d.src
+	return e, r.Err()
 }
 
 // Add merges an encoded measure, which must not be zero, into the open pane at
 // start; see Row.Add.
-func (e *Edit[M, P]) Add(start int64, body []byte) error {
+func (e *Edit[M, P]) Add(start int64, body []byte) (err error) {
 	e.last = max(e.last, start)
 	i := len(e.open)
 	for i > 0 && e.open[i-1].start >= start { // nearly always the last pane or two
 		i--
 	}
 	if i == len(e.open) || e.open[i].start != start {
-		e.open = slices.Insert(e.open, i, part[M, P]{start: start, body: body})
+		e.open = slices.Insert(e.open, i, encodedPane{start, body})
 		return nil
 	}
-	return e.open[i].merge(body)
+	e.open[i].body, err = e.editor.merge(e.open[i].body, body)
+	return err
 }
 
 // AddTotal merges an encoded measure into the running total.
-func (e *Edit[M, P]) AddTotal(body []byte) error { return e.total.merge(body) }
+func (e *Edit[M, P]) AddTotal(body []byte) (err error) {
+	e.total, err = e.editor.merge(e.total, body)
+	return err
+}
 
 // Close folds every pane with start <= through into the total and drops it, handing
-// each to emit first, oldest first; see Row.Close. The body is valid until the next
-// call.
+// each to emit first, oldest first; see Row.Close.
 func (e *Edit[M, P]) Close(through int64, emit func(start int64, body []byte)) error {
 	n := 0
 	for n < len(e.open) && e.open[n].start <= through {
-		p := &e.open[n]
-		body := p.bytes()
-		if err := e.total.merge(body); err != nil {
-			return err
-		}
-		emit(p.start, body)
+		emit(e.open[n].start, e.open[n].body)
 		n++
 	}
+	if n == 0 {
+		return nil
+	}
+	bodies := make([][]byte, n)
+	for i := range bodies {
+		bodies[i] = e.open[i].body
+	}
 	e.open = slices.Delete(e.open, 0, n)
-	return nil
+	total, err := e.editor.merge(e.total, bodies...)
+	e.total = total
+	return err
 }
 
 // Oldest returns the start of the oldest open pane, false when none is open.
@@ -96,45 +107,35 @@ func (e *Edit[M, P]) Append(dst []byte) []byte {
 	dst = appendSigned(dst, e.last)
 	dst = appendCount(dst, int64(len(e.open)))
 	before := e.last
-	for i := range e.open {
-		p := &e.open[i]
+	for _, p := range e.open {
 		dst = appendSigned(dst, p.start-before)
-		if p.m != nil {
-			dst = appendBody(dst, P(p.m))
-		} else {
-			dst = appendBytes(dst, p.body)
-		}
+		dst = appendBytes(dst, p.body)
 		before = p.start
 	}
-	return append(dst, e.total.bytes()...)
+	if e.total == nil {
+		var zero M
+		return P(&zero).Append(dst)
+	}
+	return append(dst, e.total...)
 }
 
-func (p *part[M, P]) merge(body []byte) error {
-	if p.m == nil {
-		if p.body == nil { // the total of a row that was empty
-			p.body = body
-			return nil
-		}
-		p.m = new(M)
-		if err := DecodeBody(p.body, P(p.m)); err != nil {
-			return fmt.Errorf("row: %w", err)
+// merge returns the bytes of into with all bodies merged; into may be nil.
+func (ed *Editor[M, P]) merge(into []byte, bodies ...[]byte) ([]byte, error) {
+	if into == nil {
+		into, bodies = bodies[0], bodies[1:]
+		if len(bodies) == 0 {
+			return into, nil
 		}
 	}
-	var m M
-	if err := DecodeBody(body, P(&m)); err != nil {
-		return err
+	sum, m := P(&ed.sum), P(&ed.m)
+	if err := DecodeBody(into, sum); err != nil {
+		return into, fmt.Errorf("row: %w", err)
 	}
-	P(p.m).Merge(&m)
-	return nil
-}
-
-// bytes returns the encoded measure.
-func (p *part[M, P]) bytes() []byte {
-	if p.m != nil || p.body == nil {
-		if p.m == nil {
-			p.m = new(M)
+	for _, body := range bodies {
+		if err := DecodeBody(body, m); err != nil {
+			return into, err
 		}
-		return P(p.m).Append(nil)
+		sum.Merge(m)
 	}
-	return p.body
+	return sum.Append(make([]byte, 0, len(into)+16)), nil
 }

@@ -11,8 +11,8 @@ import (
 	"ragstreams/tables"
 )
 
-// TestEditDoesWhatRowDoes makes the same changes to a row by an Edit and by a Row,
-// the plain twin, and requires the same bytes and the same panes that close.
+// TestEditDoesWhatRowDoes makes the same changes by an Edit and by a Row, its plain
+// twin, and requires the same bytes and the same panes that close.
 func TestEditDoesWhatRowDoes(t *testing.T) {
 	t.Run("traffic", func(t *testing.T) { checkEdits(t, anyTraffic) })
 	t.Run("latency", func(t *testing.T) { checkEdits(t, anyLatency) })
@@ -28,14 +28,17 @@ func checkEdits[M any, P tables.Measure[M]](t *testing.T, generate func(*rand.Ra
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 21))
 		var row tables.Row[M, P]
-		var e tables.Edit[M, P]
+		var editor tables.Editor[M, P]
+		e, err := editor.Edit(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for step := range 30 {
 			m := generate(r)
 			body := P(&m).Append(nil)
 			start := 1.7e12 + r.Int64N(6)*10_000
 			var want, got []closedPane
 			var did string
-			var err error
 			switch r.IntN(6) {
 			case 0:
 				did = fmt.Sprintf("close through %d", start)
@@ -43,7 +46,7 @@ func checkEdits[M any, P tables.Measure[M]](t *testing.T, generate func(*rand.Ra
 				err = e.Close(start, func(start int64, body []byte) { got = append(got, closedPane{start, bytes.Clone(body)}) })
 			case 1:
 				did = "begin again from the bytes"
-				err = e.Reset(e.Append(nil))
+				e, err = editor.Edit(e.Append(nil))
 			case 2:
 				did = "add to the total"
 				P(&row.Total).Merge(&m)
@@ -73,19 +76,20 @@ func checkEdits[M any, P tables.Measure[M]](t *testing.T, generate func(*rand.Ra
 func TestEditRefusesWhatIsNoRow(t *testing.T) {
 	row := rowWith(10, 20)
 	src := row.Append(nil)
-	var e tables.Edit[tables.Traffic, *tables.Traffic]
+	var editor tables.Editor[tables.Traffic, *tables.Traffic]
 	for n := range len(src) - len((&tables.Traffic{}).Append(nil)) {
-		if err := e.Reset(src[:n:n]); err == nil {
+		if _, err := editor.Edit(src[:n:n]); err == nil {
 			t.Errorf("the first %d of %d bytes were accepted", n, len(src))
 		}
 	}
-	if err := e.Reset(src[:len(src)-1]); err != nil {
+	e, err := editor.Edit(src[:len(src)-1])
+	if err != nil {
 		t.Fatal("the total is read when it changes, but was read before:", err)
 	}
 	if err := e.Close(10, func(int64, []byte) {}); err == nil {
 		t.Error("a pane was added to a total that is cut short")
 	}
-	if err := e.Reset(src); err != nil {
+	if e, err = editor.Edit(src); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Add(10, []byte{1}); err == nil {
@@ -107,11 +111,12 @@ func BenchmarkEdit(b *testing.B) {
 		row.Add(pane*10_000, &m)
 	}
 	src := row.Append(nil)
-	var e tables.Edit[tables.Latency, *tables.Latency]
+	var editor tables.Editor[tables.Latency, *tables.Latency]
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := e.Reset(src); err != nil {
+		e, err := editor.Edit(src)
+		if err != nil {
 			b.Fatal(err)
 		}
 		if err := e.Add(40_000, body); err != nil {

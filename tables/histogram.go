@@ -82,7 +82,14 @@ func (h *Histogram) span(first, last int) {
 	if high-low+1 == len(h.counts) {
 		return
 	}
-	counts := make([]int64, high-low+1)
+	n := high - low + 1
+	if len(h.counts) == 0 && cap(h.counts) >= n { // of what was there before Decode
+		h.counts = h.counts[:n]
+		clear(h.counts)
+		h.low = low
+		return
+	}
+	counts := make([]int64, n)
 	if len(h.counts) > 0 {
 		copy(counts[h.low-low:], h.counts)
 	}
@@ -244,17 +251,17 @@ func (h *Histogram) Append(dst []byte) []byte {
 // Decode implements Measure. Numbers that no observations can have led to are an
 // error.
 func (h *Histogram) Decode(src []byte) ([]byte, error) {
-	*h = Histogram{}
+	*h = Histogram{counts: h.counts[:0]}
 	d := decoder{src: src}
-	h.count = d.count()
-	switch h.count {
+	count := d.count()
+	switch count {
 	case 0:
 		return d.src, d.err
 	case 1:
-		*h = Histogram{}
 		h.Observe(int64(d.below(uint64(MaxDuration))))
 		return d.src, d.err
 	}
+	h.count = count
 	h.sum, h.max, h.zero = d.count(), int64(d.below(uint64(MaxDuration))), int64(d.below(uint64(h.count)))
 	i, top, left := zeroIndex, zeroIndex, h.count-h.zero
 	if !isZero(h.max) {

@@ -114,7 +114,7 @@ func (l *Latency) Append(dst []byte) []byte {
 
 // Decode implements Measure.
 func (l *Latency) Decode(src []byte) ([]byte, error) {
-	*l = Latency{}
+	*l = Latency{Duration: l.Duration, TTFT: l.TTFT}
 	d := decoder{src: src}
 	d.measure(&l.Duration)
 	d.measure(&l.TTFT)

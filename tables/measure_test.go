@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"ragstreams/tables"
 )
 
-// exact compares field by field, the unexported ones included.
-var exact = cmp.Exporter(func(reflect.Type) bool { return true })
+// exact compares field by field, the unexported ones included. No memory and memory
+// with nothing in it are the same.
+var exact = cmp.Options{cmp.Exporter(func(reflect.Type) bool { return true }), cmpopts.EquateEmpty()}
 
 // The generators draw from few values, so that ties and conflicts are common.
 

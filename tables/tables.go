@@ -39,8 +39,9 @@ type Measure[M any] interface {
 	Append(dst []byte) []byte
 
 	// Decode replaces the receiver by the measure at the front of src and
-	// returns what follows it. It retains nothing of src. After an error the
-	// receiver's content is undefined.
+	// returns what follows it. It retains nothing of src, and may use the
+	// receiver's memory again, so no plain copy of the receiver may be in use.
+	// After an error the receiver's content is undefined.
 	Decode(src []byte) (rest []byte, err error)
 
 	// Clone returns a deep copy.
