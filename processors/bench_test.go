@@ -41,7 +41,7 @@ func BenchmarkSeen(b *testing.B) {
 	for b.Loop() {
 		event()
 	}
-	b.ReportMetric(float64(len(s.ids)), "ids")
+	b.ReportMetric(float64(s.ids.n), "ids")
 }
 
 // records is an Output that keeps the records of one topic.

@@ -1,0 +1,81 @@
+package processors
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+
+	"ragstreams/codecs"
+)
+
+// TestIDTableIsAMap makes the same changes to the table and to a map, its plain twin.
+func TestIDTableIsAMap(t *testing.T) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		table, twin := newIDTable(), map[codecs.ID]uint32{}
+		known := make([]codecs.ID, 0, 40_000) // some of them added, some removed since
+		pane, grown := uint32(1), 0
+		for range 6 {
+			// Adjacent homes are what probing is about: most ids differ in few bits.
+			for range r.IntN(8000) {
+				var id codecs.ID
+				binary.LittleEndian.PutUint64(id[8*r.IntN(2):], r.Uint64()>>r.IntN(60))
+				if len(known) > 0 && r.IntN(3) == 0 {
+					id = known[r.IntN(len(known))]
+				}
+				known = append(known, id)
+				of := max(1, pane-uint32(r.IntN(3)))
+				if _, there := twin[id]; !there {
+					twin[id] = of
+				}
+				table.add(id, of)
+			}
+			grown = max(grown, len(table.slots))
+			pane++
+			removed := []uint32{pane - 1, max(1, pane-3)}[:1+r.IntN(2)]
+			if r.IntN(4) == 0 {
+				removed = nil
+				for p := range pane + 1 {
+					removed = append(removed, p)
+				}
+			}
+			table.remove(removed)
+			for id, of := range twin {
+				for _, p := range removed {
+					if of == p {
+						delete(twin, id)
+					}
+				}
+			}
+			if table.n != len(twin) {
+				t.Fatalf("seed %d: %d ids, want %d", seed, table.n, len(twin))
+			}
+			for _, id := range known {
+				if _, want := twin[id]; table.has(id) != want {
+					t.Fatalf("seed %d: has(%x) = %v", seed, id, !want)
+				}
+			}
+		}
+		if grown > leastIDs && table.n == 0 && len(table.slots) > leastIDs {
+			t.Errorf("seed %d: %d slots for no id: memory is not given back", seed, len(table.slots))
+		}
+	}
+}
+
+// The table takes part in no collision that somebody else has looked for.
+func TestIDTablesDiffer(t *testing.T) {
+	a, b := newIDTable(), newIDTable()
+	same := 0
+	for i := range 1000 {
+		var id codecs.ID
+		binary.LittleEndian.PutUint64(id[:], uint64(i))
+		at, _ := a.find(id)
+		other, _ := b.find(id)
+		if at == other {
+			same++
+		}
+	}
+	if same > 20 { // one is to be expected
+		t.Errorf("%d of 1000 ids have the same home in two tables", same)
+	}
+}
