@@ -97,10 +97,12 @@ type limitTask struct {
 	Task
 	most   int
 	paused bool
+	full   bool
 }
 
 func (l limitTask) MaxRecords() int { return l.most }
 func (l limitTask) Paused() bool    { return l.paused }
+func (l limitTask) Full() bool      { return l.full }
 
 // The most cautious task with a backlog decides how much a transaction takes.
 func TestRecordsOfATransaction(t *testing.T) {
@@ -118,16 +120,20 @@ func TestRecordsOfATransaction(t *testing.T) {
 			t.Errorf("partition %d read to its end: up to %d records, want %d", step.atEnd, got, step.want)
 		}
 	}
-	if g.mustPause() {
-		t.Error("a pause that no task wants")
+	if g.mustCommit() {
+		t.Error("a commit that no task wants")
 	}
 	g.tasks[2] = limitTask{paused: true}
-	if !g.mustPause() {
-		t.Error("no pause, though a task wants one")
+	if !g.mustCommit() {
+		t.Error("no commit, though a task wants a pause")
 	}
 	g.paused[2] = true
-	if g.mustPause() {
-		t.Error("a pause for a partition that is not fetched already")
+	if g.mustCommit() {
+		t.Error("a commit for the pause of a partition that is not fetched already")
+	}
+	g.tasks[1] = limitTask{full: true}
+	if !g.mustCommit() {
+		t.Error("no commit, though a task is full")
 	}
 }
 

@@ -89,7 +89,7 @@ func (g *generation) gather(ctx context.Context) (handed bool, err error) {
 		}
 		again := old && n > 0 // else what was buffered is of partitions that are paused
 		old = false
-		if len(g.behind) == 0 && !again || total >= g.maxRecords() || g.mustPause() || !time.Now().Before(until) {
+		if len(g.behind) == 0 && !again || total >= g.maxRecords() || g.mustCommit() || !time.Now().Before(until) {
 			return total > 0, nil
 		}
 	}
@@ -115,10 +115,11 @@ func (g *generation) maxRecords() int {
 	return n
 }
 
-// mustPause reports whether a task wants a partition not to be fetched that is.
-func (g *generation) mustPause() bool {
+// mustCommit reports whether a task is full, or wants a partition not to be fetched
+// that is.
+func (g *generation) mustCommit() bool {
 	for p, task := range g.tasks {
-		if !g.paused[p] && task.Paused() {
+		if task.Full() || !g.paused[p] && task.Paused() {
 			return true
 		}
 	}

@@ -30,6 +30,9 @@ type Task interface {
 	// MaxRecords says how many records a transaction should bring at most while the
 	// partition has a backlog; 0: any number. It is asked after every poll.
 	MaxRecords() int
+	// Full says that what was gathered is enough for a transaction: nothing more is
+	// read, of any partition, before the next Flush. It is asked after every poll.
+	Full() bool
 	// Close ends the task. What was gathered since the last commit is void.
 	Close()
 }

@@ -82,6 +82,7 @@ func (t *countTask) Flush(bool) (string, error) {
 
 func (t *countTask) Paused() bool    { return false }
 func (t *countTask) MaxRecords() int { return 0 }
+func (t *countTask) Full() bool      { return false }
 
 func (t *countTask) Close() {
 	t.owner.mu.Lock()
@@ -406,6 +407,7 @@ type idleTask struct{}
 func (idleTask) Flush(bool) (string, error) { return "", nil }
 func (idleTask) Paused() bool               { return false }
 func (idleTask) MaxRecords() int            { return 0 }
+func (idleTask) Full() bool                 { return false }
 func (idleTask) Close()                     {}
 
 // A commit interval longer than the tick starves nobody of records.

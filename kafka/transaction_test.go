@@ -19,11 +19,13 @@ func TestTransactionsOfABacklog(t *testing.T) {
 		name   string
 		most   int // records of a transaction
 		pauses bool
+		full   bool
 		want   int // records at once, at most
 	}{
-		{"nothing limits it", records, false, records},
-		{"five at most", 5, false, 5},
-		{"a pause after every poll", records, true, ofAFetch},
+		{"nothing limits it", records, false, false, records},
+		{"five at most", 5, false, false, 5},
+		{"a pause after every poll", records, true, false, ofAFetch},
+		{"full after every poll", records, false, true, ofAFetch},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := broker(t)
@@ -35,7 +37,7 @@ func TestTransactionsOfABacklog(t *testing.T) {
 					build := cfg.NewTask
 					cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
 						task, err := build(ctx, a)
-						return pausingTask{task.(*countTask), tt.pauses}, err
+						return fastidiousTask{task.(*countTask), tt.pauses, tt.full}, err
 					}
 				})
 			})
@@ -68,13 +70,14 @@ func stepsOf(t testing.TB, c Config, table string) (steps []uint64) {
 	return steps
 }
 
-// pausingTask may want a pause as soon as it has something to flush.
-type pausingTask struct {
+// fastidiousTask may want a pause, or be full, as soon as it has something to flush.
+type fastidiousTask struct {
 	*countTask
-	pauses bool
+	pauses, fills bool
 }
 
-func (p pausingTask) Paused() bool { return p.pauses && len(p.dirty) > 0 }
+func (f fastidiousTask) Paused() bool { return f.pauses && len(f.dirty) > 0 }
+func (f fastidiousTask) Full() bool   { return f.fills && len(f.dirty) > 0 }
 
 // Records that come while a session waits after a commit are all in its next
 // transaction, though its client has fetched no more than the first of them by then.

@@ -118,6 +118,7 @@ type AssembleTask struct {
 	known    map[string]int32 // where series has raw dimensions
 	series   []series
 	cells    []cell
+	sent     int // cells, since the last flush
 	resolved []int32 // scratch: series by the dimensions of a record
 	key      []byte  // scratch
 	errors   map[errorCell]*tables.Errors
@@ -153,6 +154,9 @@ const none int32 = -1
 // a transaction only where few events share one, and little is lost when what was
 // gathered is sent.
 const maxCells = 10_000
+
+// fullCells is how many cells that were sent make a transaction full.
+const fullCells = 2 * maxCells
 
 type errorCell struct {
 	key  string
@@ -315,6 +319,7 @@ func (t *AssembleTask) sendCells() {
 		}
 		s.cell = none
 	}
+	t.sent += len(t.cells)
 	clear(t.cells)
 	t.cells = t.cells[:0]
 }
@@ -375,6 +380,7 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 		t.sentMark, t.sentClose, t.sentAt = mark, t.closed, now
 	}
 	t.sendCells()
+	t.sent = 0
 	for k, m := range t.errors {
 		t.out.errors.add(targetOfKey(c.TablePartitions, k.key), k.pane, m)
 	}
@@ -395,6 +401,10 @@ func (t *AssembleTask) Paused() bool { return false }
 // MaxRecords implements the transport's task: one record holds no more than
 // ingest took at once.
 func (t *AssembleTask) MaxRecords() int { return 0 }
+
+// Full implements the transport's task. What was gathered is no longer combined, so
+// a larger transaction takes more memory and saves nothing here.
+func (t *AssembleTask) Full() bool { return t.sent >= fullCells }
 
 // Close implements the transport's task.
 func (t *AssembleTask) Close() { t.stage.tasks.remove(t.partition, t) }

@@ -380,5 +380,8 @@ func (t *IngestTask) Paused() bool {
 // MaxRecords implements the transport's task.
 func (t *IngestTask) MaxRecords() int { return int(t.stride) }
 
+// Full implements the transport's task: MaxRecords bounds what ingest gathers.
+func (t *IngestTask) Full() bool { return false }
+
 // Close implements the transport's task.
 func (t *IngestTask) Close() { t.stage.tasks.remove(t.partition, t) }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Editor changes encoded rows. It decodes a pane, or the total, only where something
+// Editor changes and sums up encoded rows. It decodes a pane, or the total, only where something
 // is merged into it, so that what a change costs does not grow with the row: most
 // partials of many series are the first of their pane, and are copied.
 //
@@ -117,6 +117,29 @@ func (e *Edit[M, P]) Append(dst []byte) []byte {
 		return P(&zero).Append(dst)
 	}
 	return append(dst, e.total...)
+}
+
+// Sum returns everything that a row ever counted; see Row.Sum. It is valid until the
+// Editor is used again.
+func (ed *Editor[M, P]) Sum(row []byte) (*M, error) {
+	r, _ := NewRowReader(row) // it keeps its error
+	panes := *r
+	for panes.Next() {
+	}
+	if err := panes.Err(); err != nil {
+		return nil, err
+	}
+	sum, m := P(&ed.sum), P(&ed.m)
+	if err := DecodeBody(panes.d.src, sum); err != nil {
+		return nil, fmt.Errorf("total of row: %w", err)
+	}
+	for r.Next() {
+		if err := DecodeBody(r.Body, m); err != nil {
+			return nil, fmt.Errorf("pane of row: %w", err)
+		}
+		sum.Merge(m)
+	}
+	return &ed.sum, nil
 }
 
 // merge returns the bytes of into with all bodies merged; into may be nil.

@@ -61,16 +61,17 @@ func (v *View[M, P]) Query(q Query, visit Visit[M]) (Answer, error) {
 		return Answer{}, err
 	}
 	overflow := overflow[M, P]{steps: map[int64]*line[M]{}}
+	var editor tables.Editor[M, P] // a row at a time: there may be a hundred thousand
 	for i := range all {
 		s, out := &all[i], visit
 		if s.key == tables.OverflowKey {
 			out = overflow.add
-			err = overflow.addEver(s)
+			err = overflow.addEver(&editor, s)
 		}
 		switch {
 		case err != nil:
 		case q.Total:
-			err = s.total(a.Span, out)
+			err = s.total(&editor, a.Span, out)
 		default:
 			err = s.ranged(a, out)
 		}
@@ -145,17 +146,22 @@ func (v *View[M, P]) resolve(q Query) (Answer, error) {
 	return a, nil
 }
 
-// ever returns all that the series counted since it exists, nil without a row.
-func (s *series[M, P]) ever() (*M, error) {
+// ever returns all that the series counted since it exists, nil without a row. It is
+// valid until the editor is used again.
+func (s *series[M, P]) ever(editor *tables.Editor[M, P]) (*M, error) {
 	if s.row == nil {
 		return nil, nil
 	}
-	return sumOf[M, P](s.key, s.row)
+	ever, err := editor.Sum(s.row)
+	if err != nil {
+		return nil, fmt.Errorf("row %q: %w", s.key, err)
+	}
+	return ever, nil
 }
 
 // total visits all that the series counted since it exists.
-func (s *series[M, P]) total(span tables.Span, visit Visit[M]) error {
-	ever, err := s.ever()
+func (s *series[M, P]) total(editor *tables.Editor[M, P], span tables.Span, visit Visit[M]) error {
+	ever, err := s.ever(editor)
 	if err == nil && ever != nil && !P(ever).IsZero() {
 		visit(s.key, ever, ever, span, span.From)
 	}
@@ -279,14 +285,16 @@ type line[M any] struct {
 	span tables.Span
 }
 
-func (o *overflow[M, P]) addEver(s *series[M, P]) error {
-	ever, err := s.ever()
-	if o.ever == nil {
-		o.ever = ever
-	} else if ever != nil {
-		P(o.ever).Merge(ever)
+func (o *overflow[M, P]) addEver(editor *tables.Editor[M, P], s *series[M, P]) error {
+	ever, err := s.ever(editor)
+	if ever == nil {
+		return err
 	}
-	return err
+	if o.ever == nil {
+		o.ever = new(M)
+	}
+	P(o.ever).Merge(ever)
+	return nil
 }
 
 func (o *overflow[M, P]) add(_ string, m, _ *M, span tables.Span, step int64) {

@@ -357,12 +357,13 @@ func (v *View[M, P]) Series(partition int32, visit func(key string, sum *M)) err
 	if err != nil {
 		return err
 	}
+	var editor tables.Editor[M, P]
 	for _, r := range rows {
-		sum, err := sumOf[M, P](r.key, r.row)
+		sum, err := editor.Sum(r.row)
 		if err != nil {
-			return err
+			return fmt.Errorf("row %q: %w", r.key, err)
 		}
-		visit(r.key, sum)
+		visit(r.key, new(P(sum).Clone()))
 	}
 	return nil
 }
@@ -386,14 +387,4 @@ func (v *View[M, P]) rows(partition int32) ([]encodedRow, error) {
 		}
 	}
 	return rows, nil
-}
-
-// sumOf decodes the row of key and returns all that it counted.
-func sumOf[M any, P tables.Measure[M]](key string, row []byte) (*M, error) {
-	var r tables.Row[M, P]
-	if err := r.Decode(row); err != nil {
-		return nil, fmt.Errorf("row %q: %w", key, err)
-	}
-	sum := r.Sum()
-	return &sum, nil
 }
