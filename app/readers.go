@@ -46,7 +46,7 @@ func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowe
 	o := r.stages.o
 	v := views.New[M, P](views.Options{
 		Panes: o.panes(), Partitions: o.Partitions, Assemblers: int(o.Partitions),
-		Retention: o.PaneRetention, HourRetention: o.HourRetention,
+		Retention: o.PaneRetention, HourRetention: o.HourRetention, Trim: t.Trim,
 	})
 	r.tables = append(r.tables, queries.Of(v, t, windowed))
 	r.members = append(r.members, viewMember(r.stages, v, t.Name))

@@ -82,6 +82,7 @@ func (c Config) options() ([]kgo.Opt, error) {
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), // see docs/decisions/0007-no-compression.md
 		kgo.ProducerBatchMaxBytes(1 << 20),
+		kgo.BrokerMaxWriteBytes(2 << 20), // a client keeps the memory of its largest request
 	}
 	if c.ClientID != "" {
 		opts = append(opts, kgo.ClientID(c.ClientID))

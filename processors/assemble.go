@@ -118,7 +118,7 @@ type AssembleTask struct {
 	known    map[string]int32 // where series has raw dimensions
 	series   []series
 	cells    []cell
-	sent     int // cells, since the last flush
+	sent     int     // cells, since the last flush
 	resolved []int32 // scratch: series by the dimensions of a record
 	key      []byte  // scratch
 	errors   map[errorCell]*tables.Errors

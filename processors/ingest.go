@@ -149,7 +149,7 @@ type numbered struct {
 
 // maxInterned bounds the memory of dimensions seen; when there are more, all are
 // forgotten. Where there are so many, few come twice in a transaction.
-const maxInterned = 20_000
+const maxInterned = 10_000
 
 // Process takes in source records that were polled together.
 func (t *IngestTask) Process(records []codecs.Record) {

@@ -65,6 +65,9 @@ func (s Span) Seconds() float64 { return float64(s.To-s.From) / 1000 }
 // Table is a Definition and how a measure fills its columns.
 type Table[M any] struct {
 	Definition
+	// Trim adds to dst what the columns need of the body of a closed pane, which a
+	// reader keeps for long; nil: they need all of it.
+	Trim   func(dst, body []byte) ([]byte, error)
 	values func(row []any, m, ever *M, span Span) []any
 }
 

@@ -287,3 +287,20 @@ func (h *Histogram) Decode(src []byte) ([]byte, error) {
 	}
 	return d.src, d.err
 }
+
+// skipHistogram takes a histogram off the front without a look at its numbers.
+func (d *decoder) skipHistogram() {
+	switch d.count() {
+	case 0:
+		return
+	case 1:
+		d.uvarint()
+		return
+	}
+	for range 3 {
+		d.uvarint()
+	}
+	for range 2 * d.elements(2) {
+		d.uvarint()
+	}
+}

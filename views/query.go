@@ -45,8 +45,8 @@ type Answer struct {
 	HasMark   bool        // there is a watermark
 }
 
-// Visit is handed one line of an answer: what the series counted in the span, and
-// what it counted since it exists, which is nil when its table has forgotten it.
+// Visit is handed one line of an answer: what the series counted in the span, of closed
+// panes what Trim left, and what it counted since it exists, which is nil when its table has forgotten it.
 // Span begins where the step does or the range, whichever is later, and step is
 // where the step does. Lines in which nothing was counted are left out. Neither
 // pointer may be kept.

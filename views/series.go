@@ -21,18 +21,23 @@ type series[M any, P tables.Measure[M]] struct {
 	row   []byte // nil: forgotten by its table, or not come yet
 	first int64  // the oldest pane open in row; none when there is none
 
-	closed  int64   // newest pane whose window record came, window.None before
-	hours   history // sums of panes with a window record, complete but for the newest
-	folding []byte  // the newest hour, which panes are still added to; nil: none
-	folded  int64   // start of it
-	panes   history // with a window record
-	left    history // left the row, and no window record yet
+	closed int64   // newest pane whose window record came, window.None before
+	hours  *hours  // nil: none yet
+	panes  history // with a window record
+	left   history // left the row, and no window record yet
+}
+
+// hours are the sums of panes with a window record. They are replaced, not changed.
+type hours struct {
+	complete history
+	folding  []byte // the newest hour, which panes are still added to
+	folded   int64  // start of it
 }
 
 func newSeries[M any, P tables.Measure[M]](key string, pane int64) *series[M, P] {
 	return &series[M, P]{
 		key: key, first: none, closed: window.None,
-		panes: history{unit: pane}, hours: history{unit: hour}, left: history{unit: pane},
+		panes: history{unit: pane}, left: history{unit: pane},
 	}
 }
 
@@ -104,27 +109,32 @@ func (s *series[M, P]) fold(t int64) error {
 // addHour adds sum to the hour at start, the newest or a later one. It stands apart
 // from the others because it is replaced again and again.
 func (s *series[M, P]) addHour(start int64, sum *M) error {
-	if s.folding != nil && s.folded == start {
-		if err := s.merge(sum, start, s.folding); err != nil {
+	h := hours{complete: history{unit: hour}}
+	if s.hours != nil {
+		h = *s.hours
+		if h.folded != start {
+			h.complete.append(h.folded, h.folding)
+		} else if err := s.merge(sum, start, h.folding); err != nil {
 			return err
 		}
-	} else if s.folding != nil {
-		s.hours.append(s.folded, s.folding)
 	}
-	s.folding, s.folded = P(sum).Append(nil), start
+	h.folding, h.folded = P(sum).Append(nil), start
+	s.hours = &h
 	return nil
 }
 
 // past yields start and body of everything but the row, ascending.
 func (s *series[M, P]) past() iter.Seq2[int64, []byte] {
 	return func(yield func(int64, []byte) bool) {
-		for start, body := range s.hours.all() {
-			if !yield(start, body) {
+		if h := s.hours; h != nil {
+			for start, body := range h.complete.all() {
+				if !yield(start, body) {
+					return
+				}
+			}
+			if !yield(h.folded, h.folding) {
 				return
 			}
-		}
-		if s.folding != nil && !yield(s.folded, s.folding) {
-			return
 		}
 		for _, h := range []*history{&s.panes, &s.left} {
 			for start, body := range h.all() {
@@ -149,14 +159,20 @@ func (s *series[M, P]) merge(sum *M, start int64, body []byte) error {
 // expire forgets what starts before t. A pane that left the row and is that old
 // waits no more: its window record may itself have expired.
 func (s *series[M, P]) expire(t int64) {
-	s.hours.expire(t)
 	s.left.expire(t)
-	if s.folded < t {
-		s.folding = nil
+	h := s.hours
+	switch {
+	case h == nil:
+	case h.folded < t: // the newest
+		s.hours = nil
+	case h.complete.n > 0 && h.complete.first() < t:
+		left := *h
+		left.complete.expire(t)
+		s.hours = &left
 	}
 }
 
 // empty reports whether nothing is left of the series.
 func (s *series[M, P]) empty() bool {
-	return s.row == nil && s.hours.n == 0 && s.folding == nil && s.panes.n == 0 && s.left.n == 0
+	return s.row == nil && s.hours == nil && s.panes.n == 0 && s.left.n == 0
 }

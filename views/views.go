@@ -49,6 +49,9 @@ type Options struct {
 	// HourRetention. 0 means the default.
 	Retention     time.Duration
 	HourRetention time.Duration
+
+	// Trim is that of the table: what is kept of a closed pane.
+	Trim func(dst, body []byte) ([]byte, error)
 }
 
 // View is a table to read. All methods are safe for concurrent use.
@@ -58,8 +61,9 @@ type View[M any, P tables.Measure[M]] struct {
 
 	mu         sync.RWMutex
 	partitions []*partition[M, P]
-	newest     int64 // start of the newest pane of any series; window.None before
-	mark       int64 // newest watermark of any partition; window.None before
+	trimmed    []byte // scratch
+	newest     int64  // start of the newest pane of any series; window.None before
+	mark       int64  // newest watermark of any partition; window.None before
 }
 
 // partition is what is known of one partition of the table. It is guarded by the
@@ -224,7 +228,7 @@ func (v *View[M, P]) Windows(partition int32, value []byte) error {
 	return nil
 }
 
-func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error {
+func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) (err error) {
 	if r.Header.HasWatermark {
 		v.mark = max(v.mark, r.Header.Watermark)
 	}
@@ -242,7 +246,14 @@ func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error
 		case s == nil:
 			s = v.insert(p, string(r.Key))
 		}
-		s.addWindow(r.Pane, r.Body)
+		body := r.Body
+		if v.o.Trim != nil {
+			if v.trimmed, err = v.o.Trim(v.trimmed[:0], body); err != nil {
+				return err
+			}
+			body = v.trimmed
+		}
+		s.addWindow(r.Pane, body)
 		touched++
 		if s.panes.reaches(foldBatch, folded) {
 			if err := s.fold(folded); err != nil {

@@ -176,7 +176,7 @@ type view struct {
 
 func addTable[M any, P tables.Measure[M]](t *Topology, def *tables.Table[M], windowed bool) *views.View[M, P] {
 	g := t.given
-	v := views.New[M, P](views.Options{Panes: t.panes, Partitions: g.Partitions, Assemblers: int(g.Partitions)})
+	v := views.New[M, P](views.Options{Panes: t.panes, Partitions: g.Partitions, Assemblers: int(g.Partitions), Trim: def.Trim})
 	v.Recovered(views.Changelog)
 	v.Recovered(views.Closed)
 	cfg := processors.TableConfig{
