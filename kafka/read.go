@@ -28,6 +28,10 @@ func recordMessage(r *kgo.Record) Message {
 	return m
 }
 
+// readerFetchBytes is what a reader of tables fetches of a partition at once. There
+// is one for every table and every topic of windows, and what they hold adds up.
+const readerFetchBytes = 256 << 10
+
 // Read calls visit for every committed record of a partition in [from, to), in
 // order. Records deleted from the log are passed over. It returns the first
 // error of visit. An open transaction before to is waited for until ctx ends.
@@ -106,6 +110,7 @@ func (f Follower) Run(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(500*time.Millisecond),
+		kgo.FetchMaxPartitionBytes(readerFetchBytes),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeTopics(f.Topics...),
 	)

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 )
 
@@ -37,9 +36,11 @@ var commands = []command{
 
 func main() {
 	ignoreFileSizeLimit()
-	collectEarlier()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv("GOGC") == "" {
+		go collectEarlier(ctx)
+	}
 	env := environment{os.Stdout, os.Stderr, os.Environ()}
 	err := run(ctx, env, os.Args[1:])
 	switch {
@@ -47,15 +48,6 @@ func main() {
 	default:
 		fmt.Fprintln(os.Stderr, "analytics:", err)
 		os.Exit(1)
-	}
-}
-
-// collectEarlier collects when the heap has grown by three quarters of what lives,
-// unless GOGC is set. Most of what is allocated are the answers to fetches, megabytes
-// that cost nearly nothing to collect (docs/measurements.md).
-func collectEarlier() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(75)
 	}
 }
 
