@@ -156,7 +156,7 @@ const none int32 = -1
 const maxCells = 10_000
 
 // fullCells is how many cells that were sent make a transaction full.
-const fullCells = 2 * maxCells
+const fullCells = maxCells
 
 type errorCell struct {
 	key  string

@@ -309,7 +309,7 @@ func (t *TableTask[M, P]) MaxRecords() int { return 0 }
 
 // fullRows is how many rows that changed make a transaction full. Each is in memory
 // several times until all readers have it.
-const fullRows = 10_000
+const fullRows = 5_000
 
 // Full implements the transport's task.
 func (t *TableTask[M, P]) Full() bool { return len(t.dirty) >= fullRows }

@@ -56,54 +56,100 @@ type Visit[M any] func(key string, m, ever *M, span tables.Span, step int64)
 // those of different series in no particular one. The overflow rows of all
 // partitions are one series. The View goes on while lines are visited.
 func (v *View[M, P]) Query(q Query, visit Visit[M]) (Answer, error) {
-	a, all, err := v.snapshot(q)
+	// Copies share the bytes of what they are copies of: to decode a hundred thousand
+	// series takes seconds, during which the lock must not be held.
+	v.mu.RLock()
+	a, err := v.resolve(q)
+	var rows []encodedRow
+	var all []series[M, P]
+	switch {
+	case err != nil:
+	case q.Total:
+		rows = v.allRows()
+	case a.Ranged:
+		all = v.allSeries()
+	}
+	v.mu.RUnlock()
 	if err != nil {
 		return Answer{}, err
 	}
 	overflow := overflow[M, P]{steps: map[int64]*line[M]{}}
-	var editor tables.Editor[M, P] // a row at a time: there may be a hundred thousand
-	for i := range all {
-		s, out := &all[i], visit
-		if s.key == tables.OverflowKey {
-			out = overflow.add
-			err = overflow.addEver(&editor, s)
-		}
-		switch {
-		case err != nil:
-		case q.Total:
-			err = s.total(&editor, a.Span, out)
-		default:
-			err = s.ranged(a, out)
-		}
-		if err != nil {
-			return Answer{}, err
-		}
+	if q.Total {
+		err = totals(rows, a.Span, &overflow, visit)
+	} else {
+		err = ranged(all, a, &overflow, visit)
+	}
+	if err != nil {
+		return Answer{}, err
 	}
 	overflow.visit(visit)
 	return a, nil
 }
 
-// snapshot returns what q is answered for and, where there is something to answer,
-// copies of all series, whose bytes they share: to decode a hundred thousand of them
-// takes seconds, during which the lock must not be held.
-func (v *View[M, P]) snapshot(q Query) (Answer, []series[M, P], error) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	a, err := v.resolve(q)
-	if err != nil || !a.Ranged && !q.Total {
-		return a, nil, err
+// totals visits what every series counted since it exists.
+func totals[M any, P tables.Measure[M]](rows []encodedRow, span tables.Span, over *overflow[M, P], visit Visit[M]) error {
+	var editor tables.Editor[M, P]
+	for _, r := range rows {
+		ever, err := sumOf(&editor, r)
+		switch {
+		case err != nil:
+			return err
+		case P(ever).IsZero():
+		case r.key == tables.OverflowKey:
+			over.addEver(ever)
+			over.add(r.key, ever, nil, span, span.From)
+		default:
+			visit(r.key, ever, ever, span, span.From)
+		}
 	}
-	n := 0
+	return nil
+}
+
+// ranged visits what every series counted in the range of a, step by step.
+func ranged[M any, P tables.Measure[M]](all []series[M, P], a Answer, over *overflow[M, P], visit Visit[M]) error {
+	var editor tables.Editor[M, P]
+	for i := range all {
+		s, out := &all[i], visit
+		if s.key == tables.OverflowKey {
+			out = over.add
+			if s.row != nil {
+				ever, err := sumOf(&editor, encodedRow{s.key, s.row})
+				if err != nil {
+					return err
+				}
+				over.addEver(ever)
+			}
+		}
+		if err := s.ranged(a, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *View[M, P]) allRows() []encodedRow {
+	rows := make([]encodedRow, 0, v.known())
+	for _, p := range v.partitions {
+		rows = p.appendRows(rows)
+	}
+	return rows
+}
+
+func (v *View[M, P]) known() (n int) {
 	for _, p := range v.partitions {
 		n += len(p.order)
 	}
-	all := make([]series[M, P], 0, n)
+	return n
+}
+
+func (v *View[M, P]) allSeries() []series[M, P] {
+	all := make([]series[M, P], 0, v.known())
 	for _, p := range v.partitions {
 		for _, s := range p.order {
 			all = append(all, *s)
 		}
 	}
-	return a, all, nil
+	return all
 }
 
 // resolve rounds the range of a query to what can be answered.
@@ -144,28 +190,6 @@ func (v *View[M, P]) resolve(q Query) (Answer, error) {
 	from = min(max(from, v.expiredBefore()), to)
 	a.Span, a.Ranged = tables.Span{From: from, To: to}, true
 	return a, nil
-}
-
-// ever returns all that the series counted since it exists, nil without a row. It is
-// valid until the editor is used again.
-func (s *series[M, P]) ever(editor *tables.Editor[M, P]) (*M, error) {
-	if s.row == nil {
-		return nil, nil
-	}
-	ever, err := editor.Sum(s.row)
-	if err != nil {
-		return nil, fmt.Errorf("row %q: %w", s.key, err)
-	}
-	return ever, nil
-}
-
-// total visits all that the series counted since it exists.
-func (s *series[M, P]) total(editor *tables.Editor[M, P], span tables.Span, visit Visit[M]) error {
-	ever, err := s.ever(editor)
-	if err == nil && ever != nil && !P(ever).IsZero() {
-		visit(s.key, ever, ever, span, span.From)
-	}
-	return err
 }
 
 // ranged visits what the series counted in the range of a, step by step.
@@ -285,16 +309,11 @@ type line[M any] struct {
 	span tables.Span
 }
 
-func (o *overflow[M, P]) addEver(editor *tables.Editor[M, P], s *series[M, P]) error {
-	ever, err := s.ever(editor)
-	if ever == nil {
-		return err
-	}
+func (o *overflow[M, P]) addEver(ever *M) {
 	if o.ever == nil {
 		o.ever = new(M)
 	}
 	P(o.ever).Merge(ever)
-	return nil
 }
 
 func (o *overflow[M, P]) add(_ string, m, _ *M, span tables.Span, step int64) {

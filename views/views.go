@@ -370,18 +370,13 @@ func (v *View[M, P]) Series(partition int32, visit func(key string, sum *M)) err
 	}
 	var editor tables.Editor[M, P]
 	for _, r := range rows {
-		sum, err := editor.Sum(r.row)
+		sum, err := sumOf(&editor, r)
 		if err != nil {
-			return fmt.Errorf("row %q: %w", r.key, err)
+			return err
 		}
 		visit(r.key, new(P(sum).Clone()))
 	}
 	return nil
-}
-
-type encodedRow struct {
-	key string
-	row []byte
 }
 
 func (v *View[M, P]) rows(partition int32) ([]encodedRow, error) {
@@ -391,11 +386,30 @@ func (v *View[M, P]) rows(partition int32) ([]encodedRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]encodedRow, 0, len(p.order))
+	return p.appendRows(make([]encodedRow, 0, len(p.order))), nil
+}
+
+// appendRows adds the rows of all series that have one.
+func (p *partition[M, P]) appendRows(rows []encodedRow) []encodedRow {
 	for _, s := range p.order {
 		if s.row != nil {
 			rows = append(rows, encodedRow{s.key, s.row})
 		}
 	}
-	return rows, nil
+	return rows
+}
+
+// encodedRow is the row of a series at one moment.
+type encodedRow struct {
+	key string
+	row []byte
+}
+
+// sumOf returns all that a row counted; it is valid until the editor is used again.
+func sumOf[M any, P tables.Measure[M]](editor *tables.Editor[M, P], r encodedRow) (*M, error) {
+	sum, err := editor.Sum(r.row)
+	if err != nil {
+		return nil, fmt.Errorf("row %q: %w", r.key, err)
+	}
+	return sum, nil
 }
