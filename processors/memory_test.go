@@ -1,12 +1,14 @@
 package processors
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"ragstreams/codecs"
+	"ragstreams/tables"
 	"ragstreams/window"
 )
 
@@ -93,5 +95,179 @@ func TestIngestLetsGoOfTheLastRecord(t *testing.T) {
 	}
 	if ingest.record != nil || ingest.packed.TraceID != nil || ingest.event.TraceID != nil || ingest.event.Type != nil {
 		t.Errorf("kept: record %v, packed event %v, event %v", ingest.record, ingest.packed, ingest.event)
+	}
+}
+
+// allSent keeps all records by topic.
+type allSent map[string][][]byte
+
+func (o allSent) Send(topic string, _ int32, _, value []byte, _ ...codecs.Header) {
+	o[topic] = append(o[topic], value)
+}
+
+// With more series than are gathered at once, what comes again later in the same
+// transaction is counted all the same.
+func TestMoreSeriesThanAreGatheredAtOnce(t *testing.T) {
+	names, panes := Names{Prefix: DefaultPrefix}, window.Panes{Size: 10_000, Grace: 60_000}
+	wall := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	clock := Clock{Wall: func() time.Time { return wall }, Mono: func() time.Duration { return 0 }}
+	out := allSent{}
+	assemble, err := NewAssemble(AssembleConfig{
+		Names: names, TablePartitions: 3, Panes: panes, Clock: clock,
+		Expected: func() []window.Partition { return nil },
+		Read:     func(context.Context, int32, int64, int64, func(int64, []byte) error) error { return nil },
+	}, out).Assign(t.Context(), 0, 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const series, ofARecord = 2*maxInterned + 1000, 3000
+	offset := int64(0)
+	for range 2 {
+		for from := 0; from < series; from += ofARecord {
+			var w codecs.PackedWriter
+			w.Reset("t", 0)
+			add := func(i, dims int) {
+				for pane := range int64(1 + i%2) {
+					w.Add(&codecs.PackedEvent{
+						Dims: dims, Offset: offset, Time: wall.UnixMilli() + pane*panes.Size,
+						HasDuration: true, Duration: int64(i+1) * 1000, TraceID: []byte("trace"),
+					})
+				}
+			}
+			to := min(from+ofARecord, series)
+			for i := from; i < to; i++ {
+				add(i, w.AddDims(fmt.Append(nil, "tenant-", i), nil, nil, []byte("x"), nil))
+			}
+			for i := from; i < to; i++ { // whatever was sent or forgotten meanwhile
+				add(i, i-from)
+			}
+			assemble.Process(offset, 0, w.Append(nil, nil))
+			offset++
+		}
+	}
+	if !assemble.Full() {
+		t.Error("the transaction is not full")
+	}
+	if _, err := assemble.Flush(false); err != nil {
+		t.Fatal(err)
+	}
+	if assemble.Full() {
+		t.Error("the next transaction is full from the start")
+	}
+	counts, sums := map[string]int64{}, map[string]int64{}
+	eachPartial(t, out[names.Partials(tables.TrafficTable.Name)], func(key string, m *tables.Traffic) { counts[key] += m.Count })
+	eachPartial(t, out[names.Partials(tables.LatencyTable.Name)], func(key string, m *tables.Latency) {
+		if m.Slowest.TraceID != "trace" {
+			t.Errorf("%q has no exemplar", key)
+		}
+		sums[key] += m.Duration.Sum()
+	})
+	if len(counts) != series || len(sums) != series {
+		t.Fatalf("%d and %d series, want %d", len(counts), len(sums), series)
+	}
+	for i := range series {
+		tenant := fmt.Sprint("tenant-", i)
+		want := int64(4 * (1 + i%2))
+		if got := counts[string(tables.AppendKey(nil, tenant, "", "x"))]; got != want {
+			t.Fatalf("%s: %d events, want %d", tenant, got, want)
+		}
+		if got := sums[string(tables.AppendKey(nil, tenant, "", "", ""))]; got != want*int64(i+1)*1000 {
+			t.Fatalf("%s: %d ns in all, want %d", tenant, got, want*int64(i+1)*1000)
+		}
+	}
+}
+
+// eachPartial visits every partial in some batches.
+func eachPartial[M any, P tables.Measure[M]](t *testing.T, batches [][]byte, visit func(key string, m *M)) {
+	t.Helper()
+	for _, b := range batches {
+		in, err := tables.NewBatchReader(b)
+		for err == nil && in.Next() {
+			var m M
+			if err = tables.DecodeBody(in.Body, P(&m)); err == nil {
+				visit(string(in.Key), &m)
+			}
+		}
+		if err == nil {
+			err = in.Err()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// writes counts how often each row is written.
+type writes map[string]int
+
+func (w writes) Set(key string, _ []byte)            { w[key]++ }
+func (w writes) Delete(string)                       {}
+func (w writes) Len() int                            { return 0 }
+func (w writes) All(func(key string, _ []byte) bool) {}
+
+// When a pane closes, the rows that have nothing in it are not written.
+func TestRowsWithoutTheClosedPaneStay(t *testing.T) {
+	names, panes := Names{Prefix: DefaultPrefix}, window.Panes{Size: 10_000, Grace: 60_000}
+	rows := writes{}
+	task, err := NewTable[tables.Traffic](TableConfig{
+		Names: names, Table: tables.TrafficTable.Name, Partitions: 1, Assemblers: 1, Panes: panes,
+	}, allSent{}).Assign(0, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	early, late := string(tables.AppendKey(nil, "early", "", "")), string(tables.AppendKey(nil, "late", "", ""))
+	for i, step := range []struct {
+		key  string // gets an event
+		pane int64
+		mark int64 // in panes; then the pane before the grace is closed
+	}{
+		{early, 1000, 1001}, {late, 1010, 1007}, {late, 1011, 1009},
+		{late, 1012, 1030}, {late, 1031, 1040},
+	} {
+		var w tables.BatchWriter
+		w.Reset(tables.BatchHeader{Watermark: step.mark * panes.Size, HasWatermark: true})
+		w.Add(step.key, step.pane*panes.Size, &tables.Traffic{Count: 1})
+		task.Process(int64(i), w.Bytes())
+		if _, err := task.Flush(false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows[early] != 2 || rows[late] != 4 {
+		t.Errorf("written %d and %d times, want 2, with its event and when its pane closed, and 4, with each event", rows[early], rows[late])
+	}
+}
+
+// A table is full when it has changed many rows, and not because it has many.
+func TestTableIsFullOfChanges(t *testing.T) {
+	names, panes := Names{Prefix: DefaultPrefix}, window.Panes{Size: 10_000, Grace: 60_000}
+	task, err := NewTable[tables.Traffic](TableConfig{
+		Names: names, Table: tables.TrafficTable.Name, Partitions: 1, Assemblers: 1, Panes: panes,
+	}, allSent{}).Assign(0, noRows{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w tables.BatchWriter
+	for i := range int64(2) {
+		w.Reset(tables.BatchHeader{})
+		for n := range fullRows {
+			w.Add(string(tables.AppendKey(nil, fmt.Sprint(n), "", "")), 0, &tables.Traffic{Count: 1})
+			if n == fullRows-2 {
+				task.Process(2*i, bytes.Clone(w.Bytes()))
+				if task.Full() {
+					t.Error("full one row too early")
+				}
+				w.Reset(tables.BatchHeader{})
+			}
+		}
+		task.Process(2*i+1, bytes.Clone(w.Bytes()))
+		if !task.Full() {
+			t.Errorf("not full of %d rows", fullRows)
+		}
+		if _, err := task.Flush(false); err != nil {
+			t.Fatal(err)
+		}
+		if task.Full() {
+			t.Error("full with nothing to write")
+		}
 	}
 }

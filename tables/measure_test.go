@@ -364,3 +364,28 @@ func TestMergeEqualsObserving(t *testing.T) {
 		checkSame(t, "errors", sumErrors, allErrors)
 	}
 }
+
+// Of a trimmed latency all is left but the exemplars.
+func TestTrimLatency(t *testing.T) {
+	trim := tables.LatencyTable.Trim
+	for seed := range uint64(200) {
+		l := anyLatency(rand.New(rand.NewPCG(seed, 12)))
+		body := l.Append(nil)
+		trimmed, err := trim([]byte("dst"), body)
+		if err != nil {
+			t.Fatalf("trim %x: %v", body, err)
+		}
+		var got tables.Latency
+		if err := tables.DecodeBody(trimmed[3:], &got); err != nil {
+			t.Fatalf("%x, trimmed to %x: %v", body, trimmed[3:], err)
+		}
+		l.Slowest, l.Newest = tables.Exemplar{}, tables.Exemplar{}
+		checkSame(t, "trimmed", got, l)
+		histograms := len(l.Append(nil)) - 1
+		for n := range histograms {
+			if _, err := trim(nil, body[:n]); err == nil {
+				t.Errorf("the first %d of the %d bytes of two histograms were accepted", n, histograms)
+			}
+		}
+	}
+}

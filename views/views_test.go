@@ -1,6 +1,7 @@
 package views_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -391,8 +392,8 @@ func TestBadRecordsAreErrors(t *testing.T) {
 		"a row of another version": r.view.Update(0, 1, key("a"), []byte{99, 0}),
 		"no row":                   r.view.Update(0, 1, key("a"), []byte{tables.Version}),
 		"a pane of another length": r.view.Update(0, 1, key("a"), rowOf(0, pane/2)),
-		"progress of nonsense":     r.view.Update(0, 2, tables.ProgressKey, []byte{1, 255}),
-		"windows of nonsense":      r.view.Windows(0, []byte{1, 0, 0, 255}),
+		"progress of nonsense":     r.view.Update(0, 2, tables.ProgressKey, []byte{tables.Version, 255}),
+		"windows of nonsense":      r.view.Windows(0, []byte{tables.Version, 0, 0, 255}),
 		"a partition too many":     r.view.Update(7, 1, key("a"), rowOf(1)),
 	} {
 		if err == nil {
@@ -429,5 +430,40 @@ func TestSeriesOfAPartition(t *testing.T) {
 	}
 	if !maps.Equal(got, map[string]int64{key("a"): 7}) {
 		t.Errorf("series = %v", got)
+	}
+}
+
+// Of closed panes a view keeps what Trim leaves, of rows everything.
+func TestClosedPanesAreTrimmed(t *testing.T) {
+	v := views.New[tables.Latency](views.Options{
+		Panes: window.Panes{Size: pane, Grace: 60_000}, Partitions: 1, Assemblers: 1, Trim: tables.LatencyTable.Trim,
+	})
+	var m tables.Latency
+	m.Observe(1e9, "trace", 5)
+	k := key("a")
+	var w tables.BatchWriter
+	w.Reset(tables.BatchHeader{})
+	for _, start := range []int64{0, pane} {
+		w.Add(k, start, &m)
+	}
+	r := tables.Row[tables.Latency, *tables.Latency]{Total: m, LastPane: pane}
+	r.Total.Merge(&m)
+	if err := errors.Join(v.Windows(0, w.Bytes()), v.Update(0, 1, k, r.Append(nil))); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		query    views.Query
+		exemplar string
+	}{{everything, ""}, {views.Query{Total: true}, "trace"}} {
+		if _, err := v.Query(tt.query, func(_ string, got, ever *tables.Latency, _ tables.Span, _ int64) {
+			if got.Duration.Count() != 2 || got.Duration.Sum() != 2e9 || got.Slowest.TraceID != tt.exemplar || ever.Newest.TraceID != "trace" {
+				t.Errorf("%+v: %+v of %+v, want 2 calls and the exemplar %q", tt.query, got, ever, tt.exemplar)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := v.Windows(0, append(w.Bytes(), w.Bytes()[3:]...)[:len(w.Bytes())+5]); err == nil {
+		t.Error("a window that cannot be read is no error")
 	}
 }
