@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
-// delays are how long the events of one load took to become visible, ascending.
+// delays are how long the events of one load took to become visible, ascending, and
+// what the program used for them.
 type delays struct {
 	rate int
 	all  []time.Duration
+	cpu  float64 // µs per event
 }
 
 // quantile returns the delay that a share q does not exceed (nearest rank).
@@ -22,13 +24,13 @@ func (d delays) quantile(q float64) time.Duration {
 // latencyTable is the delays in Markdown.
 func latencyTable(results []delays) string {
 	var b strings.Builder
-	b.WriteString("| events/s | events | p50 ms | p99 ms | p99.9 ms | max ms |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| events/s | events | p50 ms | p99 ms | p99.9 ms | max ms | CPU µs/event |\n|---|---|---|---|---|---|---|\n")
 	for _, d := range results {
 		fmt.Fprintf(&b, "| %s | %s |", thousands(float64(d.rate)), thousands(float64(len(d.all))))
 		for _, q := range []float64{0.5, 0.99, 0.999, 1} {
 			fmt.Fprintf(&b, " %.1f |", float64(d.quantile(q).Microseconds())/1000)
 		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, " %.2f |\n", d.cpu)
 	}
 	return b.String()
 }
@@ -50,6 +52,7 @@ of about 400 bytes come at a steady rate, %s before the clock starts and %s unde
 
 %s
 The k-th event of a series counts as visible when the row counts k. An event counts as
-produced when its turn came, even if it could only be sent later.
+produced when its turn came, even if it could only be sent later. CPU is that of the whole
+program: to compare with what an event of a backlog takes (benchmarks.md).
 `, date, o.latency, o.seed, o.out, where, latencyWarmUp, o.latency, latencyTable(results))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ragstreams/e2e/servers"
 	"ragstreams/generate"
 	"ragstreams/tables"
 
@@ -44,7 +45,7 @@ func (p *program) latencies(ctx context.Context, o options) (string, error) {
 	if _, err := untilReady(ctx, one, address); err != nil {
 		return "", err
 	}
-	results, err := p.c.measureLatency(ctx, prefix+tables.TrafficTable.Name+"-table", o)
+	results, err := p.c.measureLatency(ctx, one, prefix+tables.TrafficTable.Name+"-table", o)
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("%w; the program's log ends with\n%s", err, one.Tail(20)), one.Kill())
 	}
@@ -55,7 +56,7 @@ func (p *program) latencies(ctx context.Context, o options) (string, error) {
 	return latencyDocument(o, version, results), p.c.forget(ctx, prefix)
 }
 
-func (c *cluster) measureLatency(ctx context.Context, changelog string, o options) ([]delays, error) {
+func (c *cluster) measureLatency(ctx context.Context, one *servers.Program, changelog string, o options) ([]delays, error) {
 	producer, err := kgo.NewClient(kgo.SeedBrokers(c.kafka.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0))
 	if err != nil {
@@ -79,18 +80,26 @@ func (c *cluster) measureLatency(ctx context.Context, changelog string, o option
 	var all []delays
 	for _, rate := range latencyRates {
 		fmt.Printf("%s events a second for %s\n", thousands(float64(rate)), o.latency)
-		for _, phase := range []struct {
-			length time.Duration
-			keep   bool
-		}{{latencyWarmUp, false}, {o.latency, true}} {
-			if err := load.run(ctx, rate, phase.length, phase.keep); err != nil {
-				return nil, err
-			}
+		if err := load.run(ctx, rate, latencyWarmUp, false); err != nil {
+			return nil, err
+		}
+		before, err := one.Usage()
+		if err != nil {
+			return nil, err
+		}
+		if err := load.run(ctx, rate, o.latency, true); err != nil {
+			return nil, err
 		}
 		if err := s.wait(ctx, latencyPatience); err != nil {
 			return nil, err
 		}
-		all = append(all, delays{rate, s.take()})
+		after, err := one.Usage()
+		if err != nil {
+			return nil, err
+		}
+		d := delays{rate: rate, all: s.take()}
+		d.cpu = perEvent(after.CPU-before.CPU, int64(len(d.all)))
+		all = append(all, d)
 	}
 	return all, nil
 }

@@ -55,8 +55,8 @@ func TestLatencyTable(t *testing.T) {
 			t.Errorf("quantile(%v) of 1 to 1000 ms = %s, want %d ms", q, got, want)
 		}
 	}
-	one := delays{20_000, []time.Duration{1500 * time.Microsecond}}
-	want := "| 2,000 | 1,000 | 500.0 | 990.0 | 999.0 | 1000.0 |\n| 20,000 | 1 | 1.5 | 1.5 | 1.5 | 1.5 |\n"
+	one := delays{20_000, []time.Duration{1500 * time.Microsecond}, 2.345}
+	want := "| 2,000 | 1,000 | 500.0 | 990.0 | 999.0 | 1000.0 | 0.00 |\n| 20,000 | 1 | 1.5 | 1.5 | 1.5 | 1.5 | 2.35 |\n"
 	if got := latencyTable([]delays{d, one}); !strings.HasSuffix(got, want) {
 		t.Errorf("table is\n%swant at its end\n%s", got, want)
 	}

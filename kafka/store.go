@@ -62,14 +62,16 @@ func (s *Store) Get(key string) ([]byte, error) {
 	return s.rows[key], nil
 }
 
-// Set implements storage.Storage. The store keeps value.
+// Set implements storage.Storage. The store keeps value, but a copy of what comes from
+// the changelog: that is a part of the answer to a fetch, which one row would keep
+// whole.
 func (s *Store) Set(key string, value []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.recovered {
 		s.pending[key] = value
 	} else {
-		s.rows[key] = value
+		s.rows[key] = slices.Clone(value)
 	}
 	return nil
 }

@@ -126,3 +126,13 @@ func TestStoreSurvivesAGeneration(t *testing.T) {
 		t.Errorf("rows = %v, want three: what a restore writes shows at once", got)
 	}
 }
+
+// What is restored is a part of the answer to a fetch, and no row keeps that.
+func TestStoreCopiesWhatIsRestored(t *testing.T) {
+	s := NewStore()
+	fetched := []byte("12345")
+	s.Set("a", fetched[1:3])
+	if v, _ := s.Get("a"); &v[0] == &fetched[1] || string(v) != "23" {
+		t.Errorf("the row %q is a part of what was fetched, or not equal to it", v)
+	}
+}

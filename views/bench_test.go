@@ -28,7 +28,9 @@ type busy struct {
 const openPanes = 7
 
 func newBusy(b *testing.B, series, closed int) *busy {
-	v := views.New[latency](views.Options{Panes: window.Panes{Size: pane, Grace: 60_000}, Partitions: 1, Assemblers: 1})
+	v := views.New[latency](views.Options{
+		Panes: window.Panes{Size: pane, Grace: 60_000}, Partitions: 1, Assemblers: 1, Trim: tables.LatencyTable.Trim,
+	})
 	f := &busy{view: v, rows: make([]latencyRow, series), values: make([][]byte, series)}
 	for i := range f.rows {
 		f.keys = append(f.keys, string(tables.AppendKey(nil, []byte("acme"), []byte("chat"), []byte("generate"), fmt.Append(nil, i))))
