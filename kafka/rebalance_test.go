@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -409,4 +412,38 @@ func (k takingTask) Paused() bool {
 		k.take()
 	}
 	return false
+}
+
+// A session that ends while its client joins the group joins no more: its successor
+// has the same name, and the one that joins last takes it.
+func TestClientThatIsJoiningIsCutOff(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	joins := e.instead(kmsg.JoinGroup, math.MaxInt64, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		time.Sleep(10 * time.Millisecond)
+		resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
+		resp.ErrorCode = kerr.UnknownMemberID.Code
+		return resp, nil, true
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- runCounter(ctx, c, in, group, table, "a", nil) }()
+	for joins.Load() == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(5 * closeTimeout):
+		t.Fatal("the session does not end")
+	}
+	time.Sleep(200 * time.Millisecond) // one request may have been on its way
+	before := joins.Load()
+	time.Sleep(500 * time.Millisecond)
+	if after := joins.Load(); after != before {
+		t.Errorf("its client has asked to join %d times since", after-before)
+	}
 }

@@ -103,7 +103,7 @@ const (
 	// backlogInterval is how far apart commits are while there is a backlog. A row that
 	// changes is written once a commit, whatever it has taken in.
 	backlogInterval = time.Second
-	// closeTimeout is how long the close of a client is waited for.
+	// closeTimeout is how long a client may take to close by itself.
 	closeTimeout = 3 * time.Second
 	// minPoll is the least time to wait for records.
 	minPoll = 5 * time.Millisecond
@@ -218,7 +218,9 @@ func (s *Session) Consume(ctx context.Context, _ []string, handler sarama.Consum
 
 // consume works with one client.
 func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandler) error {
-	gts, err := s.open()
+	life, cut := context.WithCancel(context.Background())
+	defer cut()
+	gts, err := s.open(life)
 	if err != nil {
 		return err
 	}
@@ -228,7 +230,7 @@ func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandl
 			s.leave(gts)
 		}
 		s.client.Store(nil)
-		s.close(gts)
+		s.close(gts, cut)
 		s.assigned.init()
 	}()
 	for ctx.Err() == nil {
@@ -249,19 +251,15 @@ func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandl
 }
 
 // close closes a client. One that is joining the group waits for the other members,
-// which may take as long as they may work on what they have; nobody needs to wait
-// for that.
-func (s *Session) close(gts *kgo.GroupTransactSession) {
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		gts.CloseAllowingRebalance()
-	}()
-	select {
-	case <-closed:
-	case <-time.After(closeTimeout):
-		s.cfg.log().Info("the client is still joining the group; not waiting for it", "group", s.cfg.Group)
-	}
+// which may take as long as they may work on what they have; it is cut off then, for a
+// client that joins later than the next one of this name takes the name from it.
+func (s *Session) close(gts *kgo.GroupTransactSession, cut context.CancelFunc) {
+	late := time.AfterFunc(closeTimeout, func() {
+		s.cfg.log().Info("the client is still joining the group; it is cut off", "group", s.cfg.Group)
+		cut()
+	})
+	defer late.Stop()
+	gts.CloseAllowingRebalance()
 }
 
 // leave takes this session out of the group. Nothing is lost when that fails: the
@@ -301,13 +299,15 @@ func (s *Session) tookOver(ctx context.Context) bool {
 
 func (s *Session) heartbeat() time.Duration { return s.cfg.SessionTimeout / 10 }
 
-func (s *Session) open() (*kgo.GroupTransactSession, error) {
+// open opens a client that ends with life, whatever it is doing.
+func (s *Session) open(life context.Context) (*kgo.GroupTransactSession, error) {
 	opts, err := s.cfg.options()
 	if err != nil {
 		return nil, err
 	}
 	id := s.id()
 	opts = append(opts,
+		kgo.WithContext(life),
 		kgo.ConsumerGroup(s.cfg.Group),
 		kgo.ConsumeTopics(s.cfg.Topic),
 		kgo.InstanceID(id),
@@ -353,7 +353,7 @@ func (s *Session) id() string { return s.cfg.Group + "-" + s.cfg.Instance }
 
 // OnGroupManageError implements kgo.HookGroupManageError.
 func (s *Session) OnGroupManageError(err error) {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 		return
 	}
 	s.cfg.log().Warn("group membership", "group", s.cfg.Group, "error", err)
