@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"metrics":           {"tables"},
 	"queries":           {"views", "tables", "window"},
 	"verify":            {"generate"},
+	"alerts":            {},
 	"app":               {"codecs", "event", "kafka", "metrics", "processors", "queries", "tables", "views", "window"},
 	"cmd/analytics":     {"app", "generate", "kafka", "metrics", "verify"},
 	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},

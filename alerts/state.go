@@ -1,0 +1,173 @@
+// Package alerts decides when people are told, and of what.
+//
+//	tables ─▶ rule ─▶ Evaluation ─▶ Alert.Step ─▶ Transition ─▶ message
+//
+// An alert is one rule and one set of labels. What is known of it is a plain value
+// that changes by evaluations alone: no clock, no I/O, nothing that two machines
+// could see differently. So an alert can be kept in a table, come back after a crash
+// as it was, and be asked twice without telling twice.
+package alerts
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"time"
+
+	"github.com/zeebo/xxh3"
+)
+
+// State is where an alert stands.
+//
+//	Inactive ──breach──▶ Pending ──held for Rule.For──▶ Firing ──cleared, and kept for Rule.KeepFiring──▶ Inactive
+//	    ▲────────cleared─────┘
+type State uint8
+
+// States of an alert.
+const (
+	Inactive State = iota
+	Pending
+	Firing
+)
+
+// Outcome is what one evaluation of a rule says of an alert.
+type Outcome uint8
+
+// Outcomes of an evaluation.
+const (
+	Cleared   Outcome = iota // the condition does not hold
+	Breached                 // the condition holds
+	NoData                   // there was nothing to compare, or too little of it
+	Withdrawn                // the rule is gone, or gives no such alert any more
+)
+
+// NoDataMode is what a rule makes of NoData.
+type NoDataMode uint8
+
+// Modes for no data, as the annotation no_data names them.
+const (
+	NoDataOK     NoDataMode = iota // as Cleared
+	NoDataFiring                   // as Breached
+	NoDataKeep                     // the alert stays as it is; what is pending does not begin to fire
+)
+
+// Rule is what the state of an alert depends on.
+type Rule struct {
+	Version    uint64        // another one is another rule: what fires is resolved first
+	For        time.Duration // how long a breach must hold
+	KeepFiring time.Duration // how long an alert fires on after it was cleared
+	NoData     NoDataMode
+}
+
+// Evaluation is what a rule said of an alert at one time. Several evaluators may say
+// it, late and more than once, as long as they say the same of the same time.
+type Evaluation struct {
+	At      int64 // Unix milliseconds
+	Rule    Rule
+	Outcome Outcome
+	Value   float64 // of the condition's left side; NaN where there is none
+}
+
+// Reason is why an alert fired or was resolved.
+type Reason string
+
+// Reasons of a Transition.
+const (
+	ReasonBreached    Reason = "breached"
+	ReasonCleared     Reason = "cleared"
+	ReasonNoData      Reason = "no_data"
+	ReasonRuleChanged Reason = "rule_changed"
+	ReasonRuleRemoved Reason = "rule_removed"
+)
+
+// Transition is what people are told: an alert began to fire, or no longer does.
+type Transition struct {
+	Fires   bool // false: it was resolved
+	Reason  Reason
+	At      int64   // Unix milliseconds, of the evaluation that led to it
+	Started int64   // when the breach began that made it fire
+	Fired   int64   // when it began to fire
+	Value   float64 // of that evaluation
+}
+
+// ID names the transition of one alert, for all time: who is told twice can tell.
+// key is the key of the alert.
+func (t Transition) ID(key string) string {
+	b := binary.AppendVarint(append(make([]byte, 0, len(key)+16), key...), t.Fired)
+	if t.Fires {
+		b = append(b, 1)
+	}
+	id := xxh3.Hash128(b).Bytes()
+	return hex.EncodeToString(id[:])
+}
+
+// Alert is what is known of an alert. The zero Alert is one that nothing was said of.
+type Alert struct {
+	State     State
+	Version   uint64 // of the rule
+	Evaluated int64  // Unix milliseconds, of the newest evaluation
+	Started   int64  // of the first of the breaches that made it pending; unless Inactive
+	Fired     int64  // of the evaluation at which it began to fire; when Firing
+	Cleared   int64  // of the first evaluation since the last breach that cleared it; 0 for none; when Firing
+}
+
+// Step takes in an evaluation and returns what people are to be told, oldest first:
+// one transition at most, or two when the rule has changed. An evaluation that is not
+// newer than all before changes nothing.
+func (a *Alert) Step(e Evaluation) []Transition {
+	if e.At <= a.Evaluated {
+		return nil
+	}
+	a.Evaluated = e.At
+	var told []Transition
+	if e.Outcome == Withdrawn {
+		return a.resolve(told, e, ReasonRuleRemoved)
+	}
+	if a.Version != e.Rule.Version {
+		told = a.resolve(told, e, ReasonRuleChanged)
+		a.Version = e.Rule.Version
+	}
+	outcome, fires, clears := e.Outcome, ReasonBreached, ReasonCleared
+	if outcome == NoData {
+		switch e.Rule.NoData {
+		case NoDataKeep:
+			return told
+		case NoDataFiring:
+			outcome, fires = Breached, ReasonNoData
+		default:
+			outcome, clears = Cleared, ReasonNoData
+		}
+	}
+	if outcome == Breached {
+		return a.breach(told, e, fires)
+	}
+	if a.State == Firing && e.Rule.KeepFiring > 0 {
+		if a.Cleared == 0 {
+			a.Cleared = e.At
+		}
+		if e.At-a.Cleared < e.Rule.KeepFiring.Milliseconds() {
+			return told
+		}
+	}
+	return a.resolve(told, e, clears)
+}
+
+func (a *Alert) breach(told []Transition, e Evaluation, why Reason) []Transition {
+	a.Cleared = 0
+	if a.State == Inactive {
+		a.State, a.Started = Pending, e.At
+	}
+	if a.State == Firing || e.At-a.Started < e.Rule.For.Milliseconds() {
+		return told
+	}
+	a.State, a.Fired = Firing, e.At
+	return append(told, Transition{Fires: true, Reason: why, At: e.At, Started: a.Started, Fired: a.Fired, Value: e.Value})
+}
+
+// resolve makes the alert inactive. Of one that does not fire nobody was told.
+func (a *Alert) resolve(told []Transition, e Evaluation, why Reason) []Transition {
+	if a.State == Firing {
+		told = append(told, Transition{Reason: why, At: e.At, Started: a.Started, Fired: a.Fired, Value: e.Value})
+	}
+	*a = Alert{Version: a.Version, Evaluated: a.Evaluated}
+	return told
+}
