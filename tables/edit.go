@@ -5,9 +5,10 @@ import (
 	"slices"
 )
 
-// Editor changes and sums up encoded rows. It decodes a pane, or the total, only where something
-// is merged into it, so that what a change costs does not grow with the row: most
-// partials of many series are the first of their pane, and are copied.
+// Editor changes and sums up encoded rows. To change one, it decodes a pane, or the
+// total, only where something is merged into it, so that what a change costs does not
+// grow with the row: most partials of many series are the first of their pane, and are
+// copied.
 //
 //	edit, err := editor.Edit(row)
 //	err = edit.Add(start, body)
