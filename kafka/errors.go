@@ -12,7 +12,6 @@ import (
 func IsFatal(err error) bool {
 	for _, fatal := range []error{
 		errFenced,
-		kerr.FencedInstanceID,
 		kerr.TopicAuthorizationFailed,
 		kerr.GroupAuthorizationFailed,
 		kerr.ClusterAuthorizationFailed,

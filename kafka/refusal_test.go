@@ -124,6 +124,7 @@ func TestRefusedTransactions(t *testing.T) {
 		{"offsets while the last transaction ends", kmsg.TxnOffsetCommit, 3, refusing(kerr.ConcurrentTransactions)},
 		{"offsets of a generation that is over", kmsg.TxnOffsetCommit, 1, refusing(kerr.IllegalGeneration)},
 		{"offsets of an unknown member", kmsg.TxnOffsetCommit, 1, refusing(kerr.UnknownMemberID)},
+		{"offsets of a member that has joined again", kmsg.TxnOffsetCommit, 1, refusing(kerr.FencedInstanceID)},
 		{"offsets while partitions move", kmsg.TxnOffsetCommit, 2, refusing(kerr.RebalanceInProgress)},
 		{"offsets while the coordinator loads", kmsg.TxnOffsetCommit, 2, refusing(kerr.CoordinatorLoadInProgress)},
 		{"offsets for no reason", kmsg.TxnOffsetCommit, 1, refusing(kerr.UnknownServerError)},

@@ -241,7 +241,7 @@ func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandl
 		case errors.Is(err, errAborted) && !s.assigned.current(version):
 		case errors.Is(err, errAborted):
 			s.cfg.log().Info("transaction aborted, starting again from the last commit", "group", s.cfg.Group)
-		case errors.Is(err, kerr.FencedInstanceID), (errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)) && s.tookOver(ctx):
+		case fenced(err) && s.tookOver(ctx):
 			return fmt.Errorf("group %s, instance %s: %w: %w", s.cfg.Group, s.cfg.Instance, errFenced, err)
 		default:
 			return fmt.Errorf("group %s: %w", s.cfg.Group, err)
@@ -277,11 +277,18 @@ func (s *Session) leave(gts *kgo.GroupTransactSession) {
 	}
 }
 
-// tookOver tells, after this session's producer was fenced, by whom: by another
-// process with its name, which also joins the group under it, so that our next
-// heartbeats are refused; or by the coordinator, which ended a transaction that
-// took too long. Only in the first case must this session not come back: the two
-// would fence each other for ever.
+// fenced reports whether the broker refused a member or a producer for another of the
+// same name.
+func fenced(err error) bool {
+	return errors.Is(err, kerr.FencedInstanceID) || errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)
+}
+
+// tookOver tells, after this session was fenced, by whom: by another process with its
+// name, which also joins the group under it, so that our next heartbeats are refused;
+// by the coordinator, which ended a transaction that took too long; or by ourselves: a
+// member that was removed while it stood still joins again before it commits what it
+// had in hand. Only in the first case must this session not come back: the two would
+// fence each other for ever.
 func (s *Session) tookOver(ctx context.Context) bool {
 	deadline := time.Now().Add(3 * s.heartbeat())
 	for time.Now().Before(deadline) && ctx.Err() == nil {
