@@ -76,8 +76,8 @@ func (r *Rows) acked(offset int64) { r.store.SetOffset(offset) }
 // Len returns the number of committed rows.
 func (r *Rows) Len() int { return r.store.Len() }
 
-// All visits every committed row until visit returns false. The value must not
-// be kept or changed.
+// All visits every committed row until visit returns false. The value may be kept,
+// but not changed.
 func (r *Rows) All(visit func(key string, value []byte) bool) { r.store.Committed(visit) }
 
 // buildStorage is what goka opens a table partition with: the session's store,

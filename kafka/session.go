@@ -251,11 +251,11 @@ func (s *Session) consume(ctx context.Context, handler sarama.ConsumerGroupHandl
 }
 
 // close closes a client. One that is joining the group waits for the other members,
-// which may take as long as they may work on what they have; it is cut off then, for a
-// client that joins later than the next one of this name takes the name from it.
+// which may take as long as they may work on what they have. So it is cut off, and not
+// left to itself: joining after the next client of this name, it takes the name from it.
 func (s *Session) close(gts *kgo.GroupTransactSession, cut context.CancelFunc) {
 	late := time.AfterFunc(closeTimeout, func() {
-		s.cfg.log().Info("the client is still joining the group; it is cut off", "group", s.cfg.Group)
+		s.cfg.log().Info("the client does not close, such as one that is joining the group; it is cut off", "group", s.cfg.Group)
 		cut()
 	})
 	defer late.Stop()

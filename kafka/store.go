@@ -161,7 +161,7 @@ func (s *Store) Len() int {
 }
 
 // Committed calls visit for every committed row, in no order, until it returns
-// false. The value must not be kept or changed.
+// false. The value may be kept, but not changed.
 func (s *Store) Committed(visit func(key string, value []byte) bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

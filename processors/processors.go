@@ -31,7 +31,8 @@ type Output interface {
 	Send(topic string, partition int32, key, value []byte, headers ...codecs.Header)
 }
 
-// Rows reads and writes the rows of one table partition.
+// Rows reads and writes the rows of one table partition. Both sides keep the values
+// that they are given, and neither changes them.
 type Rows interface {
 	Set(key string, value []byte)
 	Delete(key string)

@@ -5,8 +5,8 @@
 //	dims ── AppendKey ──▶ key          the series
 //	events ─ Observe ──▶ measure       one series, one pane      Traffic, Latency, Errors, Records
 //	measures ─ Batch ──▶ record        assemble → table partition
-//	measures ─ Row.Add ▶ Row           open panes + running total  the table's value
-//	Row.Close ─ Window ▶ record        <table>-windows, immutable
+//	batch ─ Edit.Add ──▶ Row           open panes + running total  the table's value
+//	Edit.Close ─ Batch ▶ record        <table>-windows, immutable
 //	measure ─ Values ──▶ columns       HTTP, SQL, CSV
 //
 // Everything here is a plain value: it does not know which topic fed it, who
@@ -19,7 +19,7 @@ package tables
 
 import "fmt"
 
-// Version opens every row, batch, window and progress record. It covers the
+// Version opens every row, batch and progress record. It covers the
 // bodies of the measures inside, so it must rise with any change of any of them.
 const Version = 3
 

@@ -46,9 +46,9 @@ type Answer struct {
 }
 
 // Visit is handed one line of an answer: what the series counted in the span, of closed
-// panes what Trim left, and what it counted since it exists, which is nil when its table has forgotten it.
-// Span begins where the step does or the range, whichever is later, and step is
-// where the step does. Lines in which nothing was counted are left out. Neither
+// panes what Trim left, and what it counted since it exists, which is nil when its table
+// has forgotten it. Span begins where the step does or the range, whichever is later, and
+// step is where the step does. Lines in which nothing was counted are left out. Neither
 // pointer may be kept.
 type Visit[M any] func(key string, m, ever *M, span tables.Span, step int64)
 
