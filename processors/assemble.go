@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"ragstreams/codecs"
@@ -189,7 +188,10 @@ func (t *AssembleTask) Process(offset, sent int64, value []byte) {
 	}
 	t.next = offset + 1
 	p := &t.packed
-	t.resolved = append(t.resolved[:0], slices.Repeat([]int32{none}, len(p.Dims))...)
+	t.resolved = t.resolved[:0]
+	for range p.Dims {
+		t.resolved = append(t.resolved, none)
+	}
 	var counted, duplicate, late int64
 	mark := t.watermark.Value()
 	for e := &t.event; p.Next(e); {

@@ -115,11 +115,15 @@ func (t *TableTask[M, P]) load(key string, value []byte) error {
 	if err != nil {
 		return fmt.Errorf("row %q: %w", key, err)
 	}
-	if !open {
-		oldest = noneOpen
-	}
-	t.insert(&tableRow[M, P]{key: key, row: value, oldest: oldest, last: last})
+	t.insert(&tableRow[M, P]{key: key, row: value, oldest: orNone(oldest, open), last: last})
 	return nil
+}
+
+func orNone(oldest int64, open bool) int64 {
+	if open {
+		return oldest
+	}
+	return noneOpen
 }
 
 func (t *TableTask[M, P]) insert(r *tableRow[M, P]) {
@@ -244,11 +248,7 @@ func (t *TableTask[M, P]) closePanes(r *tableRow[M, P], through int64) error {
 			t.sendWindows()
 		}
 	})
-	if oldest, open := e.Oldest(); open {
-		r.oldest = oldest
-	} else {
-		r.oldest = noneOpen
-	}
+	r.oldest = orNone(e.Oldest())
 	return err
 }
 
