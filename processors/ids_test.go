@@ -10,11 +10,12 @@ import (
 
 // TestIDTableIsAMap makes the same changes to the table and to a map, its plain twin.
 func TestIDTableIsAMap(t *testing.T) {
+	grown := 0
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		table, twin := newIDTable(), map[codecs.ID]uint32{}
 		known := make([]codecs.ID, 0, 40_000) // some of them added, some removed since
-		pane, grown := uint32(1), 0
+		pane := uint32(1)
 		for range 6 {
 			// Adjacent homes are what probing is about: most ids differ in few bits.
 			for range r.IntN(8000) {
@@ -31,6 +32,9 @@ func TestIDTableIsAMap(t *testing.T) {
 				table.add(id, of)
 			}
 			grown = max(grown, len(table.slots))
+			if 10*table.n > 7*len(table.slots)+10 {
+				t.Fatalf("seed %d: %d ids in %d slots, want seven tenths at most", seed, table.n, len(table.slots))
+			}
 			pane++
 			removed := []uint32{pane - 1, max(1, pane-3)}[:1+r.IntN(2)]
 			if r.IntN(4) == 0 {
@@ -47,6 +51,9 @@ func TestIDTableIsAMap(t *testing.T) {
 					}
 				}
 			}
+			if most := 4 * max(2*table.n, leastIDs); len(table.slots) > most {
+				t.Fatalf("seed %d: %d slots for %d ids, want %d at most: memory is not given back", seed, len(table.slots), table.n, most)
+			}
 			if table.n != len(twin) {
 				t.Fatalf("seed %d: %d ids, want %d", seed, table.n, len(twin))
 			}
@@ -56,9 +63,9 @@ func TestIDTableIsAMap(t *testing.T) {
 				}
 			}
 		}
-		if grown > leastIDs && table.n == 0 && len(table.slots) > leastIDs {
-			t.Errorf("seed %d: %d slots for no id: memory is not given back", seed, len(table.slots))
-		}
+	}
+	if grown <= 4*leastIDs {
+		t.Errorf("%d slots at most: no table has grown, nor shrunk", grown)
 	}
 }
 

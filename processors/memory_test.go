@@ -24,6 +24,20 @@ func (o *eventsOnly) Send(topic string, _ int32, _, value []byte, _ ...codecs.He
 	}
 }
 
+// assembling returns the work on a partition of the events topic that nothing was read of.
+func assembling(t *testing.T, tablePartitions int32, panes window.Panes, clock Clock, out Output) *AssembleTask {
+	t.Helper()
+	task, err := NewAssemble(AssembleConfig{
+		Names: Names{Prefix: DefaultPrefix}, TablePartitions: tablePartitions, Panes: panes, Clock: clock,
+		Expected: func() []window.Partition { return nil },
+		Read:     func(context.Context, int32, int64, int64, func(int64, []byte) error) error { return nil },
+	}, out).Assign(t.Context(), 0, 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
+
 // However many dimensions and error groups there are, memory stays bounded.
 func TestWhatIsKnownOfDimensionsIsBounded(t *testing.T) {
 	names, panes := Names{Prefix: DefaultPrefix}, window.Panes{Size: 10_000, Grace: 60_000}
@@ -57,14 +71,7 @@ func TestWhatIsKnownOfDimensionsIsBounded(t *testing.T) {
 		if member != `"tenant":"%d"` {
 			continue
 		}
-		assemble, err := NewAssemble(AssembleConfig{
-			Names: names, TablePartitions: 1, Panes: panes, Clock: clock,
-			Expected: func() []window.Partition { return nil },
-			Read:     func(context.Context, int32, int64, int64, func(int64, []byte) error) error { return nil },
-		}, out).Assign(t.Context(), 0, 0, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		assemble := assembling(t, 1, panes, clock, out)
 		for i, r := range out.records {
 			assemble.Process(int64(i), 0, r)
 		}
@@ -112,14 +119,7 @@ func TestMoreSeriesThanAreGatheredAtOnce(t *testing.T) {
 	wall := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	clock := Clock{Wall: func() time.Time { return wall }, Mono: func() time.Duration { return 0 }}
 	out := allSent{}
-	assemble, err := NewAssemble(AssembleConfig{
-		Names: names, TablePartitions: 3, Panes: panes, Clock: clock,
-		Expected: func() []window.Partition { return nil },
-		Read:     func(context.Context, int32, int64, int64, func(int64, []byte) error) error { return nil },
-	}, out).Assign(t.Context(), 0, 0, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	assemble := assembling(t, 3, panes, clock, out)
 	const series, ofARecord = 2*maxInterned + 1000, 3000
 	offset := int64(0)
 	for range 2 {
@@ -143,6 +143,9 @@ func TestMoreSeriesThanAreGatheredAtOnce(t *testing.T) {
 			}
 			assemble.Process(offset, 0, w.Append(nil, nil))
 			offset++
+			if n := len(assemble.cells); n > maxCells {
+				t.Fatalf("%d cells at once, want %d at most", n, maxCells)
+			}
 		}
 	}
 	if !assemble.Full() {

@@ -252,6 +252,31 @@ func TestAnswerIsOfOneMoment(t *testing.T) {
 	r.want(everything, "a=45 b=45 c=45 d=1")
 }
 
+// So it is when hours expire with the first line.
+func TestHoursExpireBehindAnAnswer(t *testing.T) {
+	r := newRig(t, views.Options{Retention: time.Hour, HourRetention: 4 * time.Hour})
+	r.mark(0, 4*hour)
+	for _, n := range []string{"a", "b", "c"} {
+		r.windows(0, closed{n, 0, 1}, closed{n, hour, 2}, closed{n, 2 * hour, 4})
+	}
+	r.windows(0, closed{"d", 4 * hour, 8}) // all that is old is folded
+	var got []string
+	if _, err := r.view.Query(everything, func(k string, m, _ *traffic, _ tables.Span, _ int64) {
+		if len(got) == 0 {
+			r.mark(0, 5*hour)
+			r.windows(0, closed{"d", 5 * hour, 16})
+		}
+		got = append(got, fmt.Sprint(m.Count))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	if got := strings.Join(got, " "); got != "7 7 7 8" {
+		t.Errorf("answer %q, want 7 of a, b and c and 8 of d", got)
+	}
+	r.want(everything, "a=6 b=6 c=6 d=24")
+}
+
 // What readers see never falls while the View is fed. With -race this is also the
 // test that the bytes they share with it are not written to.
 func TestReadersWhileItIsFed(t *testing.T) {
@@ -359,6 +384,13 @@ func TestOverflowEver(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := r.view.Query(views.Query{Total: true}, func(_ string, m, ever *traffic, _ tables.Span, _ int64) {
+		if m.Count != 8 || ever.Count != 8 {
+			t.Errorf("the overflow series counted %d in all and %d ever, want 8 both times", m.Count, ever.Count)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestWatermarkIsTheLeastOfAllPartitions(t *testing.T) {
@@ -423,12 +455,17 @@ func TestRecovery(t *testing.T) {
 func TestSeriesOfAPartition(t *testing.T) {
 	r := newRig(t, views.Options{Partitions: 2})
 	r.update(0, key("a"), rowOf(5, 0, pane))
+	r.update(0, key("c"), rowOf(2))
 	r.update(1, key("b"), rowOf(1))
-	got := map[string]int64{}
-	if err := r.view.Series(0, func(k string, sum *traffic) { got[k] = sum.Count }); err != nil {
+	kept := map[string]*traffic{}
+	if err := r.view.Series(0, func(k string, sum *traffic) { kept[k] = sum }); err != nil {
 		t.Fatal(err)
 	}
-	if !maps.Equal(got, map[string]int64{key("a"): 7}) {
+	got := map[string]int64{}
+	for k, sum := range kept {
+		got[k] = sum.Count
+	}
+	if !maps.Equal(got, map[string]int64{key("a"): 7, key("c"): 2}) {
 		t.Errorf("series = %v", got)
 	}
 }
