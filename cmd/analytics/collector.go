@@ -28,9 +28,9 @@ func collectEarlier(ctx context.Context) {
 }
 
 // growth returns by how many percent of what lives the heap may grow: three quarters
-// while it is small, then 135 MiB, about what a second of a backlog with a hundred
-// thousand series takes, and never less than two fifths.
+// while it is small, then 110 MiB, less than what a second of a backlog with a hundred
+// thousand series takes, and never less than three tenths.
 func growth(live uint64) int {
-	const least, most, room = 40, 75, 135 << 20
+	const least, most, room = 30, 75, 110 << 20
 	return int(min(max(room*100/max(live, 1), least), most))
 }
