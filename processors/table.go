@@ -200,7 +200,11 @@ func (t *TableTask[M, P]) change(r *tableRow[M, P]) (*tables.Edit[M, P], error) 
 func (t *TableTask[M, P]) newRow(key string) *tableRow[M, P] {
 	c := &t.stage.cfg
 	n := int(c.Partitions)
-	if c.MaxSeries > 0 && len(t.rows) >= max(1, c.MaxSeries/n) ||
+	series := len(t.rows)
+	if t.rows[tables.OverflowKey] != nil {
+		series--
+	}
+	if c.MaxSeries > 0 && series >= max(1, c.MaxSeries/n) ||
 		c.MaxPerTenant > 0 && t.perTenant[tenantOf(key)] >= max(1, c.MaxPerTenant/n) {
 		key = tables.OverflowKey
 		if r := t.rows[key]; r != nil {
@@ -286,6 +290,7 @@ func (t *TableTask[M, P]) Flush(bool) (string, error) {
 	t.deleted = t.deleted[:0]
 	for _, r := range t.dirty {
 		t.encoded = r.edit.Append(t.encoded[:0])
+		r.edit.End()
 		r.row, r.edit = bytes.Clone(t.encoded), nil
 		if t.rows[r.key] == r {
 			t.store.Set(r.key, r.row)

@@ -17,7 +17,8 @@ import (
 // The zero Editor is ready to use, by one goroutine at a time together with all its
 // Edits.
 type Editor[M any, P Measure[M]] struct {
-	sum, m M // scratch
+	sum, m M             // scratch
+	free   []*Edit[M, P] // that have ended
 }
 
 // Edit does to the bytes of a Row what the methods of Row do to its measures. It
@@ -25,34 +26,57 @@ type Editor[M any, P Measure[M]] struct {
 type Edit[M any, P Measure[M]] struct {
 	editor *Editor[M, P]
 	last   int64
-	open   []encodedPane // ascending
-	total  []byte        // nil: nothing was counted
+	open   []editPane[M, P] // ascending
+	total  editPane[M, P]   // the running total, whose start means nothing
 }
 
-type encodedPane struct {
-	start int64
-	body  []byte
+// editPane is what was counted in a pane: nothing, bytes, or a measure once it was
+// merged into for the second time. Where much meets in one pane, as in that of the
+// overflow row, to decode and encode it each time would cost more than all else.
+type editPane[M any, P Measure[M]] struct {
+	start  int64
+	body   []byte // nil: nothing, or see sum
+	merged bool
+	sum    *M // nil: see body
 }
 
 // Edit begins with the bytes of a row, nil for an empty one. It checks what stands
 // before the total.
 func (ed *Editor[M, P]) Edit(row []byte) (*Edit[M, P], error) {
-	e := &Edit[M, P]{editor: ed}
+	e := ed.newEdit()
 	if row == nil {
 		return e, nil
 	}
 	r, _ := NewRowReader(row) // it keeps its error
 	e.last = r.last
-	e.open = make([]encodedPane, 0, r.open+1)
+	e.open = slices.Grow(e.open, r.open+1)
 	for r.Next() {
-		e.open = append(e.open, encodedPane{r.Start, r.Body})
+		e.open = append(e.open, editPane[M, P]{start: r.Start, body: r.Body})
 	}
-	e.total = r.d.src
+	e.total.body = r.d.src
 	return e, r.Err()
 }
 
+func (ed *Editor[M, P]) newEdit() *Edit[M, P] {
+	last := len(ed.free) - 1
+	if last < 0 {
+		return &Edit[M, P]{editor: ed}
+	}
+	e := ed.free[last]
+	ed.free = ed.free[:last]
+	return e
+}
+
+// End says that the Edit is not used any more: its memory serves another one.
+func (e *Edit[M, P]) End() {
+	clear(e.open)
+	*e = Edit[M, P]{editor: e.editor, open: e.open[:0]}
+	e.editor.free = append(e.editor.free, e)
+}
+
 // Add merges an encoded measure, which must not be zero, into the open pane at
-// start; see Row.Add.
+// start; see Row.Add. The first one of a pane is not looked at: it is what it was
+// when it was sent.
 func (e *Edit[M, P]) Add(start int64, body []byte) (err error) {
 	e.last = max(e.last, start)
 	i := len(e.open)
@@ -60,38 +84,29 @@ func (e *Edit[M, P]) Add(start int64, body []byte) (err error) {
 		i--
 	}
 	if i == len(e.open) || e.open[i].start != start {
-		e.open = slices.Insert(e.open, i, encodedPane{start, body})
+		e.open = slices.Insert(e.open, i, editPane[M, P]{start: start, body: body})
 		return nil
 	}
-	e.open[i].body, err = e.editor.merge(e.open[i].body, body)
-	return err
+	return e.open[i].add(e.editor, body)
 }
 
 // AddTotal merges an encoded measure into the running total.
-func (e *Edit[M, P]) AddTotal(body []byte) (err error) {
-	e.total, err = e.editor.merge(e.total, body)
-	return err
-}
+func (e *Edit[M, P]) AddTotal(body []byte) (err error) { return e.total.add(e.editor, body) }
 
 // Close folds every pane with start <= through into the total and drops it, handing
 // each to emit first, oldest first; see Row.Close.
 func (e *Edit[M, P]) Close(through int64, emit func(start int64, body []byte)) error {
 	n := 0
 	for n < len(e.open) && e.open[n].start <= through {
-		emit(e.open[n].start, e.open[n].body)
+		body := e.open[n].bytes()
+		emit(e.open[n].start, body)
+		if err := e.total.add(e.editor, body); err != nil {
+			return err
+		}
 		n++
 	}
-	if n == 0 {
-		return nil
-	}
-	bodies := make([][]byte, n)
-	for i := range bodies {
-		bodies[i] = e.open[i].body
-	}
 	e.open = slices.Delete(e.open, 0, n)
-	total, err := e.editor.merge(e.total, bodies...)
-	e.total = total
-	return err
+	return nil
 }
 
 // Oldest returns the start of the oldest open pane, false when none is open.
@@ -108,23 +123,73 @@ func (e *Edit[M, P]) Append(dst []byte) []byte {
 	dst = appendSigned(dst, e.last)
 	dst = appendCount(dst, int64(len(e.open)))
 	before := e.last
-	for _, p := range e.open {
+	for i := range e.open {
+		p := &e.open[i]
 		dst = appendSigned(dst, p.start-before)
-		dst = appendBytes(dst, p.body)
+		if p.sum != nil {
+			dst = appendBody(dst, P(p.sum))
+		} else {
+			dst = appendBytes(dst, p.body)
+		}
 		before = p.start
 	}
-	if e.total == nil {
-		var zero M
-		return P(&zero).Append(dst)
+	switch {
+	case e.total.sum != nil:
+		return P(e.total.sum).Append(dst)
+	case e.total.body != nil:
+		return append(dst, e.total.body...)
 	}
-	return append(dst, e.total...)
+	var nothing M
+	return P(&nothing).Append(dst)
+}
+
+// add merges an encoded measure.
+func (p *editPane[M, P]) add(ed *Editor[M, P], body []byte) (err error) {
+	switch {
+	case p.sum != nil:
+		return ed.mergeInto(p.sum, body)
+	case p.body == nil:
+		p.body = body
+		return nil
+	case !p.merged:
+		p.merged = true
+		if err = DecodeBody(p.body, P(&ed.sum)); err != nil {
+			return fmt.Errorf("row: %w", err)
+		}
+		if err = ed.mergeInto(&ed.sum, body); err == nil {
+			p.body = P(&ed.sum).Append(make([]byte, 0, len(p.body)+16))
+		}
+		return err
+	}
+	p.sum = new(M)
+	if err = DecodeBody(p.body, P(p.sum)); err != nil {
+		return fmt.Errorf("row: %w", err)
+	}
+	p.body = nil
+	return ed.mergeInto(p.sum, body)
+}
+
+// bytes returns what was counted, nil for nothing. It stays as it is.
+func (p *editPane[M, P]) bytes() []byte {
+	if p.sum == nil {
+		return p.body
+	}
+	return P(p.sum).Append(nil)
+}
+
+func (ed *Editor[M, P]) mergeInto(sum *M, body []byte) error {
+	if err := DecodeBody(body, P(&ed.m)); err != nil {
+		return err
+	}
+	P(sum).Merge(&ed.m)
+	return nil
 }
 
 // Sum returns everything that a row ever counted; see Row.Sum. It is valid until the
 // Editor is used again.
 func (ed *Editor[M, P]) Sum(row []byte) (*M, error) {
 	r, _ := NewRowReader(row) // it keeps its error
-	panes := *r
+	panes := r
 	for panes.Next() {
 	}
 	if err := panes.Err(); err != nil {
@@ -138,28 +203,7 @@ func (ed *Editor[M, P]) Sum(row []byte) (*M, error) {
 		if err := DecodeBody(r.Body, m); err != nil {
 			return nil, fmt.Errorf("pane of row: %w", err)
 		}
-		sum.Merge(m)
+		sum.Merge(&ed.m)
 	}
 	return &ed.sum, nil
-}
-
-// merge returns the bytes of into with all bodies merged; into may be nil.
-func (ed *Editor[M, P]) merge(into []byte, bodies ...[]byte) ([]byte, error) {
-	if into == nil {
-		into, bodies = bodies[0], bodies[1:]
-		if len(bodies) == 0 {
-			return into, nil
-		}
-	}
-	sum, m := P(&ed.sum), P(&ed.m)
-	if err := DecodeBody(into, sum); err != nil {
-		return into, fmt.Errorf("row: %w", err)
-	}
-	for _, body := range bodies {
-		if err := DecodeBody(body, m); err != nil {
-			return into, err
-		}
-		sum.Merge(m)
-	}
-	return sum.Append(make([]byte, 0, len(into)+16)), nil
 }

@@ -39,14 +39,18 @@ func checkEdits[M any, P tables.Measure[M]](t *testing.T, generate func(*rand.Ra
 			start := 1.7e12 + r.Int64N(6)*10_000
 			var want, got []closedPane
 			var did string
-			switch r.IntN(6) {
+			switch r.IntN(8) {
 			case 0:
 				did = fmt.Sprintf("close through %d", start)
 				row.Close(start, func(p tables.Pane[M]) { want = append(want, closedPane{p.Start, P(&p.M).Append(nil)}) })
 				err = e.Close(start, func(start int64, body []byte) { got = append(got, closedPane{start, bytes.Clone(body)}) })
 			case 1:
 				did = "begin again from the bytes"
-				e, err = editor.Edit(e.Append(nil))
+				src, ended := e.Append(nil), r.IntN(2) == 0
+				if ended {
+					e.End()
+				}
+				e, err = editor.Edit(src)
 			case 2:
 				did = "add to the total"
 				P(&row.Total).Merge(&m)
@@ -102,6 +106,31 @@ func TestEditRefusesWhatIsNoRow(t *testing.T) {
 	}
 }
 
+// BenchmarkEditOverflow is a partial of the overflow row, which all series beyond the
+// limit share: thousands meet in one pane before the row is written.
+func BenchmarkEditOverflow(b *testing.B) {
+	r := rand.New(rand.NewPCG(2, 21))
+	bodies := make([][]byte, 500)
+	for i := range bodies {
+		var m tables.Errors
+		m.Observe(tables.Sample{Time: int64(i), TraceID: "4bf92f3577b34da6a3ce929d0e0e4736"}, "Timeout", "no answer", r.Uint64())
+		bodies[i] = m.Append(nil)
+	}
+	var editor tables.Editor[tables.Errors, *tables.Errors]
+	e, err := editor.Edit(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := e.Add(0, bodies[i%len(bodies)]); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
 // BenchmarkEdit is what a table does to a row of a series with few events: the
 // first partial of a pane comes, the oldest closes, and the row is written.
 func BenchmarkEdit(b *testing.B) {
@@ -131,5 +160,6 @@ func BenchmarkEdit(b *testing.B) {
 			b.Fatal(err)
 		}
 		dst = e.Append(dst[:0])
+		e.End()
 	}
 }

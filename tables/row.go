@@ -145,8 +145,8 @@ type RowReader struct {
 
 // NewRowReader reads what stands before the panes of a row, whose bytes it does not
 // copy.
-func NewRowReader(row []byte) (*RowReader, error) {
-	r := &RowReader{d: decoder{src: row}}
+func NewRowReader(row []byte) (RowReader, error) {
+	r := RowReader{d: decoder{src: row}}
 	r.d.version()
 	r.last = r.d.varint()
 	r.open = r.d.elements(minPane)
