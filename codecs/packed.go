@@ -301,7 +301,8 @@ func (p *Packed) Next(e *PackedEvent) bool {
 			e.Session = in.uint64()
 		}
 	}
-	if e.Dims >= len(p.Dims) || e.Error && e.Group >= len(p.Groups) {
+	// As unsigned numbers: one that is too large for an int is negative.
+	if uint(e.Dims) >= uint(len(p.Dims)) || e.Error && uint(e.Group) >= uint(len(p.Groups)) {
 		in.fail("an event: its dimensions are not in the record")
 	}
 	return in.err == nil

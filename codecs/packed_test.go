@@ -113,7 +113,7 @@ func FuzzPacked(f *testing.F) {
 		}
 		n := 0
 		for e := (codecs.PackedEvent{}); p.Next(&e); n++ {
-			if e.Dims >= len(p.Dims) || e.Error && e.Group >= len(p.Groups) {
+			if e.Dims < 0 || e.Dims >= len(p.Dims) || e.Error && (e.Group < 0 || e.Group >= len(p.Groups)) {
 				t.Fatalf("event points outside of its record: %+v", e)
 			}
 		}

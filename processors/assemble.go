@@ -117,7 +117,7 @@ type AssembleTask struct {
 	known    map[string]int32 // where series has raw dimensions
 	series   []series
 	cells    []cell
-	sent     int     // cells, since the last flush
+	sent     int     // cells and error groups, since the last flush
 	resolved []int32 // scratch: series by the dimensions of a record
 	key      []byte  // scratch
 	errors   map[errorCell]*tables.Errors
@@ -153,6 +153,10 @@ const none int32 = -1
 // a transaction only where few events share one, and little is lost when what was
 // gathered is sent.
 const maxCells = 10_000
+
+// maxErrorCells does so for error groups, which take a kilobyte each: producers may put
+// names into messages, and every one is a group.
+const maxErrorCells = 2_000
 
 // fullCells is how many cells that were sent make a transaction full.
 const fullCells = maxCells
@@ -326,12 +330,24 @@ func (t *AssembleTask) sendCells() {
 	t.cells = t.cells[:0]
 }
 
+// sendErrors is sendCells for error groups.
+func (t *AssembleTask) sendErrors() {
+	for k, m := range t.errors {
+		t.out.errors.add(targetOfKey(t.stage.cfg.TablePartitions, k.key), k.pane, m)
+	}
+	t.sent += len(t.errors)
+	clear(t.errors)
+}
+
 func (t *AssembleTask) countError(s int32, start int64, e *codecs.PackedEvent) {
 	g, d := &t.packed.Groups[e.Group], codecs.SplitDims(t.series[s].dims)
 	t.key = tables.AppendKey(t.key[:0], d.Tenant, d.App, d.Stage, fingerprint.Format(g.Fingerprint))
 	k := errorCell{string(t.key), start}
 	m := t.errors[k]
 	if m == nil {
+		if len(t.errors) == maxErrorCells {
+			t.sendErrors()
+		}
 		m = new(tables.Errors)
 		t.errors[k] = m
 	}
@@ -382,11 +398,8 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 		t.sentMark, t.sentClose, t.sentAt = mark, t.closed, now
 	}
 	t.sendCells()
+	t.sendErrors()
 	t.sent = 0
-	for k, m := range t.errors {
-		t.out.errors.add(targetOfKey(c.TablePartitions, k.key), k.pane, m)
-	}
-	clear(t.errors)
 	for k, n := range t.counts {
 		t.out.records.add(k.target(c.TablePartitions), NoPane, &tables.Records{Count: n})
 	}

@@ -14,10 +14,10 @@ func TestIDTableIsAMap(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		table, twin := newIDTable(), map[codecs.ID]uint32{}
+		table.secret = [2]uint64{r.Uint64(), r.Uint64()}
 		known := make([]codecs.ID, 0, 40_000) // some of them added, some removed since
 		pane := uint32(1)
 		for range 6 {
-			// Adjacent homes are what probing is about: most ids differ in few bits.
 			for range r.IntN(8000) {
 				var id codecs.ID
 				binary.LittleEndian.PutUint64(id[8*r.IntN(2):], r.Uint64()>>r.IntN(60))
@@ -30,6 +30,14 @@ func TestIDTableIsAMap(t *testing.T) {
 					twin[id] = of
 				}
 				table.add(id, of)
+			}
+			for range 2000 { // crowd the end of the table, where probing goes on at its beginning
+				var id codecs.ID
+				binary.LittleEndian.PutUint64(id[:], r.Uint64())
+				if at, there := table.find(id); !there && at >= len(table.slots)-8 {
+					known, twin[id] = append(known, id), pane
+					table.add(id, pane)
+				}
 			}
 			grown = max(grown, len(table.slots))
 			if 10*table.n > 7*len(table.slots)+10 {

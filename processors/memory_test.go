@@ -180,6 +180,51 @@ func TestMoreSeriesThanAreGatheredAtOnce(t *testing.T) {
 	}
 }
 
+// Nor does it take more memory when every error is a group of its own.
+func TestMoreErrorGroupsThanAreGatheredAtOnce(t *testing.T) {
+	panes := window.Panes{Size: 10_000, Grace: 60_000}
+	wall := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	out := allSent{}
+	assemble := assembling(t, 3, panes, Clock{Wall: func() time.Time { return wall }, Mono: func() time.Duration { return 0 }}, out)
+	const groups, ofARecord = fullCells + maxErrorCells, 500
+	offset := int64(0)
+	for range 2 {
+		for from := 0; from < groups; from += ofARecord {
+			var w codecs.PackedWriter
+			w.Reset("t", 0)
+			dims := w.AddDims([]byte("acme"), nil, nil, []byte("x"), nil)
+			for i := range ofARecord {
+				group := w.AddGroup(uint64(from+i), []byte("Timeout"), fmt.Append(nil, "no answer for ", from+i))
+				w.Add(&codecs.PackedEvent{Dims: dims, Offset: offset, Time: wall.UnixMilli(), Error: true, Group: group})
+			}
+			assemble.Process(offset, 0, w.Append(nil, nil))
+			offset++
+			if n := len(assemble.errors); n > maxErrorCells {
+				t.Fatalf("%d error groups at once, want %d at most", n, maxErrorCells)
+			}
+		}
+	}
+	if !assemble.Full() {
+		t.Error("the transaction is not full")
+	}
+	if _, err := assemble.Flush(false); err != nil {
+		t.Fatal(err)
+	}
+	if assemble.Full() {
+		t.Error("the next transaction is full from the start")
+	}
+	counts := map[string]int64{}
+	eachPartial(t, out[Names{Prefix: DefaultPrefix}.Partials(tables.ErrorsTable.Name)], func(key string, m *tables.Errors) { counts[key] += m.Count })
+	if len(counts) != groups {
+		t.Fatalf("%d error groups, want %d", len(counts), groups)
+	}
+	for key, n := range counts {
+		if n != 2 {
+			t.Fatalf("%q: %d errors, want 2", key, n)
+		}
+	}
+}
+
 // eachPartial visits every partial in some batches.
 func eachPartial[M any, P tables.Measure[M]](t *testing.T, batches [][]byte, visit func(key string, m *M)) {
 	t.Helper()
