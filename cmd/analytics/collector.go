@@ -28,9 +28,9 @@ func collectEarlier(ctx context.Context) {
 }
 
 // growth returns by how many percent of what lives the heap may grow: three quarters
-// while it is small, then 110 MiB, less than what a second of a backlog with a hundred
-// thousand series takes, and never less than three tenths.
+// as long as it stays below 510 MiB, less from there on, but never less than three
+// tenths. A hundred thousand series live in 400 MiB while they catch up.
 func growth(live uint64) int {
-	const least, most, room = 30, 75, 110 << 20
-	return int(min(max(room*100/max(live, 1), least), most))
+	const least, most, room = 30, 75, 510 << 20
+	return int(min(max((room*100/max(live, 1)), 100+least)-100, most))
 }

@@ -6,7 +6,7 @@ func TestGrowth(t *testing.T) {
 	for _, tt := range []struct {
 		live uint64 // MiB
 		want int
-	}{{0, 75}, {1, 75}, {146, 75}, {220, 50}, {275, 40}, {100_000, 30}} {
+	}{{0, 75}, {1, 75}, {291, 75}, {340, 50}, {375, 36}, {400, 30}, {100_000, 30}} {
 		if got := growth(tt.live << 20); got != tt.want {
 			t.Errorf("%d MiB live: %d %%, want %d", tt.live, got, tt.want)
 		}
