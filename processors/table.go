@@ -290,7 +290,6 @@ func (t *TableTask[M, P]) Flush(bool) (string, error) {
 	t.deleted = t.deleted[:0]
 	for _, r := range t.dirty {
 		t.encoded = r.edit.Append(t.encoded[:0])
-		r.edit.End()
 		r.row, r.edit = bytes.Clone(t.encoded), nil
 		if t.rows[r.key] == r {
 			t.store.Set(r.key, r.row)

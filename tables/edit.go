@@ -17,8 +17,7 @@ import (
 // The zero Editor is ready to use, by one goroutine at a time together with all its
 // Edits.
 type Editor[M any, P Measure[M]] struct {
-	sum, m M             // scratch
-	free   []*Edit[M, P] // that have ended
+	sum, m M // scratch
 }
 
 // Edit does to the bytes of a Row what the methods of Row do to its measures. It
@@ -28,50 +27,36 @@ type Edit[M any, P Measure[M]] struct {
 	last   int64
 	open   []editPane[M, P] // ascending
 	total  editPane[M, P]   // the running total, whose start means nothing
+	merged int              // how often something was merged
 }
 
-// editPane is what was counted in a pane: nothing, bytes, or a measure once it was
-// merged into for the second time. Where much meets in one pane, as in that of the
-// overflow row, to decode and encode it each time would cost more than all else.
+// editPane is what was counted in a pane: nothing, bytes, or a measure.
 type editPane[M any, P Measure[M]] struct {
-	start  int64
-	body   []byte // nil: nothing, or see sum
-	merged bool
-	sum    *M // nil: see body
+	start int64
+	body  []byte // nil: nothing, or see sum
+	sum   *M     // nil: see body
 }
+
+// manyMerges is from how many on measures stay decoded until they are written. A row
+// of few events takes less memory as bytes; in the overflow row, where all partials
+// beyond a limit meet, decoding and encoding for each would cost more than all else.
+const manyMerges = 8
 
 // Edit begins with the bytes of a row, nil for an empty one. It checks what stands
 // before the total.
 func (ed *Editor[M, P]) Edit(row []byte) (*Edit[M, P], error) {
-	e := ed.newEdit()
+	e := &Edit[M, P]{editor: ed}
 	if row == nil {
 		return e, nil
 	}
 	r, _ := NewRowReader(row) // it keeps its error
 	e.last = r.last
-	e.open = slices.Grow(e.open, r.open+1)
+	e.open = make([]editPane[M, P], 0, r.open+1)
 	for r.Next() {
 		e.open = append(e.open, editPane[M, P]{start: r.Start, body: r.Body})
 	}
 	e.total.body = r.d.src
 	return e, r.Err()
-}
-
-func (ed *Editor[M, P]) newEdit() *Edit[M, P] {
-	last := len(ed.free) - 1
-	if last < 0 {
-		return &Edit[M, P]{editor: ed}
-	}
-	e := ed.free[last]
-	ed.free = ed.free[:last]
-	return e
-}
-
-// End says that the Edit is not used any more: its memory serves another one.
-func (e *Edit[M, P]) End() {
-	clear(e.open)
-	*e = Edit[M, P]{editor: e.editor, open: e.open[:0]}
-	e.editor.free = append(e.editor.free, e)
 }
 
 // Add merges an encoded measure, which must not be zero, into the open pane at
@@ -87,11 +72,11 @@ func (e *Edit[M, P]) Add(start int64, body []byte) (err error) {
 		e.open = slices.Insert(e.open, i, editPane[M, P]{start: start, body: body})
 		return nil
 	}
-	return e.open[i].add(e.editor, body)
+	return e.add(&e.open[i], body)
 }
 
 // AddTotal merges an encoded measure into the running total.
-func (e *Edit[M, P]) AddTotal(body []byte) (err error) { return e.total.add(e.editor, body) }
+func (e *Edit[M, P]) AddTotal(body []byte) (err error) { return e.add(&e.total, body) }
 
 // Close folds every pane with start <= through into the total and drops it, handing
 // each to emit first, oldest first; see Row.Close.
@@ -100,7 +85,7 @@ func (e *Edit[M, P]) Close(through int64, emit func(start int64, body []byte)) e
 	for n < len(e.open) && e.open[n].start <= through {
 		body := e.open[n].bytes()
 		emit(e.open[n].start, body)
-		if err := e.total.add(e.editor, body); err != nil {
+		if err := e.add(&e.total, body); err != nil {
 			return err
 		}
 		n++
@@ -143,30 +128,31 @@ func (e *Edit[M, P]) Append(dst []byte) []byte {
 	return P(&nothing).Append(dst)
 }
 
-// add merges an encoded measure.
-func (p *editPane[M, P]) add(ed *Editor[M, P], body []byte) (err error) {
-	switch {
-	case p.sum != nil:
-		return ed.mergeInto(p.sum, body)
-	case p.body == nil:
+// add merges an encoded measure into a pane.
+func (e *Edit[M, P]) add(p *editPane[M, P], body []byte) error {
+	if p.sum == nil && p.body == nil {
 		p.body = body
 		return nil
-	case !p.merged:
-		p.merged = true
-		if err = DecodeBody(p.body, P(&ed.sum)); err != nil {
+	}
+	ed, sum := e.editor, p.sum
+	if sum == nil {
+		if sum = &ed.sum; e.merged >= manyMerges {
+			sum = new(M)
+		}
+		if err := DecodeBody(p.body, P(sum)); err != nil {
 			return fmt.Errorf("row: %w", err)
 		}
-		if err = ed.mergeInto(&ed.sum, body); err == nil {
-			p.body = P(&ed.sum).Append(make([]byte, 0, len(p.body)+16))
-		}
+	}
+	if err := DecodeBody(body, P(&ed.m)); err != nil {
 		return err
 	}
-	p.sum = new(M)
-	if err = DecodeBody(p.body, P(p.sum)); err != nil {
-		return fmt.Errorf("row: %w", err)
+	P(sum).Merge(&ed.m)
+	if e.merged++; sum == &ed.sum {
+		p.body = P(sum).Append(make([]byte, 0, len(p.body)+16))
+	} else {
+		p.sum, p.body = sum, nil
 	}
-	p.body = nil
-	return ed.mergeInto(p.sum, body)
+	return nil
 }
 
 // bytes returns what was counted, nil for nothing. It stays as it is.
@@ -175,14 +161,6 @@ func (p *editPane[M, P]) bytes() []byte {
 		return p.body
 	}
 	return P(p.sum).Append(nil)
-}
-
-func (ed *Editor[M, P]) mergeInto(sum *M, body []byte) error {
-	if err := DecodeBody(body, P(&ed.m)); err != nil {
-		return err
-	}
-	P(sum).Merge(&ed.m)
-	return nil
 }
 
 // Sum returns everything that a row ever counted; see Row.Sum. It is valid until the

@@ -33,24 +33,20 @@ func checkEdits[M any, P tables.Measure[M]](t *testing.T, generate func(*rand.Ra
 		if err != nil {
 			t.Fatal(err)
 		}
-		for step := range 30 {
+		for step := range 60 {
 			m := generate(r)
 			body := P(&m).Append(nil)
 			start := 1.7e12 + r.Int64N(6)*10_000
 			var want, got []closedPane
 			var did string
-			switch r.IntN(8) {
+			switch r.IntN(20) {
 			case 0:
 				did = fmt.Sprintf("close through %d", start)
 				row.Close(start, func(p tables.Pane[M]) { want = append(want, closedPane{p.Start, P(&p.M).Append(nil)}) })
 				err = e.Close(start, func(start int64, body []byte) { got = append(got, closedPane{start, bytes.Clone(body)}) })
 			case 1:
 				did = "begin again from the bytes"
-				src, ended := e.Append(nil), r.IntN(2) == 0
-				if ended {
-					e.End()
-				}
-				e, err = editor.Edit(src)
+				e, err = editor.Edit(e.Append(nil))
 			case 2:
 				did = "add to the total"
 				P(&row.Total).Merge(&m)
@@ -160,6 +156,5 @@ func BenchmarkEdit(b *testing.B) {
 			b.Fatal(err)
 		}
 		dst = e.Append(dst[:0])
-		e.End()
 	}
 }

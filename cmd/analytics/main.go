@@ -38,7 +38,7 @@ func main() {
 	ignoreFileSizeLimit()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if os.Getenv("GOGC") == "" {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		go collectEarlier(ctx)
 	}
 	env := environment{os.Stdout, os.Stderr, os.Environ()}
