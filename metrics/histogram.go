@@ -12,15 +12,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// classicBounds are the upper bounds of the classic buckets, in seconds: powers of
-// two from 7.8 ms to 64 s, at which the sketch is exact.
-var classicBounds = func() (bounds []float64) {
-	for e := -7; e <= 6; e++ {
-		bounds = append(bounds, math.Ldexp(1, e))
-	}
-	return bounds
-}()
-
 // histogram is a table's histogram as a metric, classic and native at once.
 type histogram struct {
 	metric    *metric
@@ -50,7 +41,7 @@ func (h histogram) Write(out *dto.Metric) error {
 
 func (h histogram) classic(d *dto.Histogram) {
 	before := math.Inf(-1)
-	for _, bound := range classicBounds {
+	for _, bound := range tables.ClassicBounds {
 		b := &dto.Bucket{UpperBound: proto.Float64(bound), CumulativeCount: proto.Uint64(uint64(h.h.CumulativeLE(bound)))}
 		b.Exemplar = h.exemplar(before, bound)
 		d.Bucket = append(d.Bucket, b)

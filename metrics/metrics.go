@@ -12,6 +12,8 @@ package metrics
 import (
 	"strings"
 
+	"ragstreams/tables"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -50,11 +52,11 @@ func define(name string, t Type, help string, labels ...string) *metric {
 
 // Metrics of the product, by series of the tables.
 var (
-	events      = define("rag_events_total", Counter, "Events counted, by whether they succeeded.", "tenant", "app", "event_type", "status")
+	events      = define(tables.MetricEvents, Counter, "Events counted, by whether they succeeded.", "tenant", "app", "event_type", "status")
 	qps         = define("rag_qps", Gauge, "Events a second over the newest minute of event time.", "tenant", "app", "event_type")
-	duration    = define("rag_stage_duration_seconds", Histogram, "How long stages took, failed calls included.", "tenant", "app", "stage", "model")
-	ttft        = define("rag_time_to_first_token_seconds", Histogram, "Time to the first token, of calls that told it.", "tenant", "app", "stage", "model")
-	errorEvents = define("rag_error_group_events_total", Counter, "Errors, by group of equal messages.", "tenant", "app", "stage", "fingerprint", "error_type")
+	duration    = define(tables.MetricDuration, Histogram, "How long stages took, failed calls included.", "tenant", "app", "stage", "model")
+	ttft        = define(tables.MetricTTFT, Histogram, "Time to the first token, of calls that told it.", "tenant", "app", "stage", "model")
+	errorEvents = define(tables.MetricErrors, Counter, "Errors, by group of equal messages.", "tenant", "app", "stage", "fingerprint", "error_type")
 )
 
 // Metrics of the program itself.

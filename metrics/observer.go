@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"time"
 
+	"ragstreams/tables"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -26,7 +28,7 @@ func NewObserver(reg prometheus.Registerer, version string) *Observer {
 
 func newHistogramVec(m *metric) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: m.Name, Help: m.Help, Buckets: classicBounds, NativeHistogramBucketFactor: 1.1,
+		Name: m.Name, Help: m.Help, Buckets: tables.ClassicBounds, NativeHistogramBucketFactor: 1.1,
 		NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 	}, m.Labels)
 }

@@ -1,0 +1,378 @@
+package series_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ragstreams/series"
+	"ragstreams/tables"
+	"ragstreams/views"
+	"ragstreams/window"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+const (
+	pane  = int64(10_000)
+	hour  = int64(3_600_000)
+	epoch = 490_000 * hour // a whole hour
+)
+
+// rig is a view and the rows that it is fed with.
+type rig[M any, P tables.Measure[M]] struct {
+	*testing.T
+	view   *views.View[M, P]
+	rows   map[string]*tables.Row[M, P] // by partition and key
+	offset int64
+}
+
+func newRig[M any, P tables.Measure[M]](t *testing.T) *rig[M, P] {
+	return &rig[M, P]{T: t, rows: map[string]*tables.Row[M, P]{}, view: views.New[M, P](views.Options{
+		Panes: window.Panes{Size: pane, Grace: 60_000}, Partitions: 2, Assemblers: 1, Retention: 2 * time.Hour,
+	})}
+}
+
+func key(dims ...string) string { return string(tables.AppendKey(nil, dims...)) }
+
+// count counts m at a time.
+func (r *rig[M, P]) count(partition int32, key string, at int64, m M) {
+	name := fmt.Sprint(partition, key)
+	if r.rows[name] == nil {
+		r.rows[name] = &tables.Row[M, P]{}
+	}
+	r.rows[name].Add(at-at%pane, &m)
+}
+
+// show closes the panes that end by mark, and feeds the view.
+func (r *rig[M, P]) show(mark int64) {
+	r.Helper()
+	var progress tables.Progress
+	progress.Observe(0, mark)
+	for partition := range int32(2) {
+		var w tables.BatchWriter
+		w.Reset(tables.BatchHeader{Watermark: mark, HasWatermark: true})
+		r.update(partition, tables.ProgressKey, progress.Append(nil))
+		for name, row := range r.rows {
+			if key, mine := strings.CutPrefix(name, fmt.Sprint(partition)); mine {
+				row.Close(mark-pane, func(p tables.Pane[M]) { w.Add(key, p.Start, P(&p.M)) })
+				r.update(partition, key, row.Append(nil))
+			}
+		}
+		if err := r.view.Windows(partition, slices.Clone(w.Bytes())); err != nil {
+			r.Fatal(err)
+		}
+	}
+}
+
+func (r *rig[M, P]) update(partition int32, key string, value []byte) {
+	r.Helper()
+	r.offset++
+	if err := r.view.Update(partition, r.offset, key, value); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// samples returns the samples of all series of a metric as "labels t:value …", times in
+// seconds after epoch.
+func samples(t *testing.T, s *series.Snapshot, from, to int64, metric string) []string {
+	t.Helper()
+	q, err := s.Querier(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, metric))
+	var lines []string
+	var it chunkenc.Iterator
+	for set.Next() {
+		line := set.At().Labels().DropReserved(func(n string) bool { return n == model.MetricNameLabel }).String()
+		it = set.At().Iterator(it)
+		for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
+			at, value := it.AtT(), ""
+			if kind == chunkenc.ValFloat {
+				_, v := it.At()
+				value = fmt.Sprint(v)
+			} else {
+				_, h := it.AtFloatHistogram(nil)
+				value = show(h)
+			}
+			line += fmt.Sprintf(" %v:%s", float64(at-epoch)/1000, value)
+		}
+		if err := it.Err(); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+	if err := set.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+func show(h *histogram.FloatHistogram) string {
+	s := fmt.Sprintf("%v,%.9f,%v", h.Count, h.Sum, h.ZeroCount)
+	for it := h.PositiveBucketIterator(); it.Next(); {
+		if b := it.At(); b.Count != 0 {
+			s += fmt.Sprintf(",%d=%v", b.Index, b.Count)
+		}
+	}
+	return s
+}
+
+func want(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+func at(seconds float64) time.Time { return time.UnixMilli(epoch + int64(seconds*1000)) }
+
+type traffic = tables.Traffic
+
+func TestSamples(t *testing.T) {
+	r := newRig[traffic, *traffic](t)
+	r.count(0, key("acme", "chat", "answer"), epoch+12_000, traffic{Count: 3, Errors: 1})
+	r.count(0, key("acme", "chat", "answer"), epoch+31_000, traffic{Count: 2})
+	r.count(0, key("acme", "chat", "answer"), epoch+55_000, traffic{Count: 1})
+	r.show(epoch + 40_000)
+	store := series.New(series.Traffic(r.view))
+	const ok, failed = `{app="chat", event_type="answer", status="ok", tenant="acme"}`, `{app="chat", event_type="answer", status="error", tenant="acme"}`
+	for _, c := range []struct {
+		name             string
+		now              float64
+		from, to         float64
+		failed, accepted string
+	}{
+		{
+			"from the birth on, the open pane included", 52.5, 0, 100,
+			" 10:0 20:1 30:1 40:1 50:1 52.5:1", " 10:0 20:2 30:2 40:4 50:4 52.5:5",
+		},
+		{"now is the end of a pane", 50, 0, 100, " 10:0 20:1 30:1 40:1 50:1", " 10:0 20:2 30:2 40:4 50:4"},
+		{"now is as the next pane begins", 50.001, 0, 100, " 10:0 20:1 30:1 40:1 50:1 50.001:1", " 10:0 20:2 30:2 40:4 50:4 50.001:5"},
+		{"bounds are inclusive", 99, 20, 40, " 20:1 30:1 40:1", " 20:2 30:2 40:4"},
+		{"what came before counts", 99, 20.001, 39.999, " 30:1", " 30:2"},
+		{"an end before now has no sample between panes", 99, 41, 55, " 50:1", " 50:4"},
+		{"a time before the birth", 10, 0, 100, " 10:0", " 10:0"},
+		{"long after", 3600, 3585, 4000, " 3590:1 3600:1", " 3590:5 3600:5"},
+		{"nothing yet", 9, 0, 100, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := samples(t, store.Snapshot(at(c.now)), at(c.from).UnixMilli(), at(c.to).UnixMilli(), "rag_events_total")
+			want(t, got, failed+c.failed, ok+c.accepted)
+		})
+	}
+}
+
+// A row that comes in several parts, as that of overflow does from every partition, is
+// one series; so are dimensions that show the same.
+func TestSeriesOfSeveralRows(t *testing.T) {
+	r := newRig[traffic, *traffic](t)
+	r.count(0, tables.OverflowKey, epoch+1000, traffic{Count: 1})
+	r.count(1, tables.OverflowKey, epoch+1000, traffic{Count: 2})
+	r.count(1, tables.OverflowKey, epoch+21_000, traffic{Count: 4})
+	r.count(0, key(tables.OverflowLabel, tables.OverflowLabel, tables.OverflowLabel), epoch+11_000, traffic{Count: 8})
+	r.count(0, key("\xff", "", "x"), epoch+1000, traffic{Count: 16, Errors: 16})
+	r.count(1, key("\xfe", "", "x"), epoch+11_000, traffic{Count: 32, Errors: 32})
+	r.show(epoch)
+	got := samples(t, series.New(series.Traffic(r.view)).Snapshot(at(30)), epoch, epoch+hour, "rag_events_total")
+	const o = `{app="_overflow", event_type="_overflow", status="%s", tenant="_overflow"} %s`
+	want(
+		t, got,
+		fmt.Sprintf(o, "error", "0:0 10:0 20:0 30:0"),
+		fmt.Sprintf(o, "ok", "0:0 10:3 20:11 30:15"),
+		"{event_type=\"x\", status=\"error\", tenant=\"\uFFFD\"} 0:0 10:16 20:48 30:48",
+		"{event_type=\"x\", status=\"ok\", tenant=\"\uFFFD\"} 0:0 10:0 20:0 30:0",
+	)
+}
+
+// TestSamplesAreScrapes compares the samples with those of a plain scraper, which adds up
+// all that happened before each of its scrapes.
+func TestSamplesAreScrapes(t *testing.T) {
+	for seed := range uint64(40) {
+		rnd := rand.New(rand.NewPCG(seed, 17))
+		r := newRig[tables.Latency, *tables.Latency](t)
+		k := key("acme", "chat", "generate", "m")
+		type call struct{ at, ns int64 }
+		var calls []call
+		span := int64(1+rnd.IntN(40)) * hour / 8
+		for range rnd.IntN(200) {
+			c := call{epoch + hour + rnd.Int64N(span), int64(math.Exp(rnd.Float64()*20) * 1000)}
+			calls = append(calls, c)
+		}
+		slices.SortFunc(calls, func(a, b call) int { return int(a.at - b.at) })
+		last := epoch
+		for i, c := range calls { // shown little by little, as it is closed
+			var m tables.Latency
+			m.Observe(c.ns, "", c.at)
+			r.count(0, k, c.at, m)
+			if rnd.IntN(10) == 0 || i == len(calls)-1 {
+				last = max(last, c.at-c.at%pane-rnd.Int64N(8)*pane)
+				r.show(last)
+			}
+		}
+		now := epoch + hour + rnd.Int64N(span+hour)
+		from := epoch + rnd.Int64N(now-epoch)
+		to := from + rnd.Int64N(now+hour-from)
+		folded := last - 2*hour
+		folded -= folded % hour
+		var scrapes []string
+		scrape := func(t int64, before int64) {
+			var h tables.Latency
+			for _, c := range calls {
+				if c.at < before {
+					h.Observe(c.ns, "", c.at)
+				}
+			}
+			if len(calls) > 0 && t >= calls[0].at-calls[0].at%pane {
+				var buckets string
+				for i, n := range h.Duration.Buckets() {
+					buckets += fmt.Sprintf(",%d=%d", i, n)
+				}
+				scrapes = append(scrapes, fmt.Sprintf("%v:%d,%.9f,%d%s", float64(t-epoch)/1000, h.Duration.Count(),
+					time.Duration(h.Duration.Sum()).Seconds(), h.Duration.ZeroCount(), buckets))
+			}
+		}
+		for t := (max(from, folded+hour) + pane - 1) / pane * pane; t <= min(now, to); t += pane {
+			scrape(t, t)
+		}
+		if now <= to && now%pane != 0 && now >= max(from, folded+hour) {
+			scrape(now, now-now%pane+pane)
+		}
+		got := samples(t, series.New(series.Latency(r.view)).Snapshot(time.UnixMilli(now)), max(from, folded+hour), to, "rag_stage_duration_seconds")
+		if len(scrapes) == 0 {
+			for _, line := range got {
+				if strings.Contains(line, ":") {
+					t.Errorf("seed %d: got %s, want nothing", seed, line)
+				}
+			}
+			continue
+		}
+		want(t, got, `{app="chat", model="m", stage="generate", tenant="acme"} `+strings.Join(scrapes, " "))
+		if t.Failed() {
+			t.Fatalf("seed %d: from %d to %d, now %d", seed, from-epoch, to-epoch, now-epoch)
+		}
+	}
+}
+
+var engine = promql.NewEngine(promql.EngineOpts{
+	MaxSamples: 1e6, Timeout: time.Minute, LookbackDelta: 5 * time.Minute,
+	EnableAtModifier: true, EnableNegativeOffset: true, Parser: parser.NewParser(parser.Options{}),
+})
+
+func eval(t *testing.T, s *series.Snapshot, now time.Time, expr string) string {
+	t.Helper()
+	q, err := engine.NewInstantQuery(context.Background(), s, nil, expr, now)
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	defer q.Close()
+	result := q.Exec(t.Context())
+	if result.Err != nil {
+		t.Fatalf("%s: %v", expr, result.Err)
+	}
+	return result.Value.String()
+}
+
+func TestExpressions(t *testing.T) {
+	r := newRig[traffic, *traffic](t)
+	latency := newRig[tables.Latency, *tables.Latency](t)
+	errors := newRig[tables.Errors, *tables.Errors](t)
+	const now = 3605.0 // an hour, and half of a pane
+	var durations []float64
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for s := int64(0); s < now; s++ {
+		ms := epoch + s*1000
+		r.count(0, key("acme", "chat", "answer"), ms, traffic{Count: 2})
+		if s >= 3300 {
+			r.count(0, key("acme", "chat", "answer"), ms, traffic{Count: 1, Errors: 1})
+		}
+		if s < 1800 {
+			r.count(0, key("initech", "", "answer"), ms, traffic{Count: 1})
+		}
+		for _, stage := range []string{"generate", "retrieve"} {
+			var m tables.Latency
+			ns := int64(1e6 * math.Exp(rnd.NormFloat64()+5))
+			m.Observe(ns, "", ms)
+			if stage == "generate" && s >= 3310 { // the pane that ends five minutes ago is behind
+				durations = append(durations, float64(ns)/1e9)
+			}
+			latency.count(0, key("acme", "chat", stage, fmt.Sprint("m", s%3)), ms, m)
+		}
+	}
+	var m tables.Errors
+	m.Observe(tables.Sample{Time: epoch + 3_601_000}, "Timeout", "no answer in <duration>", 0)
+	errors.count(1, key("acme", "chat", "generate", "00000000000000aa"), epoch+3_601_000, m)
+	r.show(epoch + 3_550_000)
+	latency.show(epoch + 3_550_000)
+	errors.show(epoch + 3_550_000)
+	s := series.New(series.Traffic(r.view), series.Latency(latency.view), series.Errors(errors.view)).Snapshot(at(now))
+	for _, c := range []struct{ expr, want string }{
+		{`rag_events_total{tenant="acme", status="error"}`, `{__name__="rag_events_total", app="chat", event_type="answer", status="error", tenant="acme"} => 305`},
+		{`sum by (tenant) (rag_events_total)`, "{tenant=\"acme\"} => 7515\n{tenant=\"initech\"} => 1800"},
+		{`sum(rate(rag_events_total{tenant="acme", status="ok"}[5m]))`, `{} => 2`},
+		{`sum(rate(rag_events_total{tenant="acme", status="ok"}[5m] offset 65s))`, `{} => 2.0000000000000004`},
+		{`sum(rate(rag_events_total{status="error"}[1m] @ 1764003600))`, `{} => 1`},
+		{`sum(rate(rag_events_total{status="error"}[1m] @ 1764003000))`, `{} => 0`},
+		{`sum(increase(rag_events_total{tenant="initech"}[5m]))`, `{} => 0`},
+		{`max_over_time(sum(rate(rag_events_total{status="ok", tenant="initech"}[1m]))[1h:1m] offset 5s)`, `{} => 1`},
+		{`sum by (tenant) (rate(rag_events_total{status="error"}[1m] offset 5s)) / on (tenant) sum by (tenant) (rate(rag_events_total[1m] offset 5s)) > 0`, `{tenant="acme"} => 0.3333333333333333`},
+		{`absent(rag_events_total{tenant="globex"})`, `{tenant="globex"} => 1`},
+		{`absent(rag_events_total{tenant="acme"})`, ``},
+		{`count({__name__=~"rag_.+_count"})`, `{} => 6`},
+		{`rag_error_group_events_total`, `{__name__="rag_error_group_events_total", app="chat", error_type="Timeout", fingerprint="00000000000000aa", stage="generate", tenant="acme"} => 1`},
+		{`increase(rag_error_group_events_total[5m]) > 0`, `{app="chat", error_type="Timeout", fingerprint="00000000000000aa", stage="generate", tenant="acme"} => 1`},
+		{`histogram_count(sum(rag_stage_duration_seconds{stage="retrieve"}))`, `{} => 3605`},
+		{`sum(rag_stage_duration_seconds_count{stage="retrieve"})`, `{} => 3605`},
+		{`sum(rag_stage_duration_seconds_bucket{le="+Inf"})`, `{} => 7210`},
+		{`sum(rag_stage_duration_seconds_sum) - histogram_sum(sum(rag_stage_duration_seconds)) < bool 1e-9`, `{} => 1`},
+		{`sum(rag_stage_duration_seconds_bucket{le="1.0"}) - histogram_fraction(0, 1, sum(rag_stage_duration_seconds)) * 7210 < bool 1e-9`, `{} => 1`},
+		{`rag_time_to_first_token_seconds`, ``},
+	} {
+		got := eval(t, s, at(now), c.expr)
+		if i := strings.Index(got, " @["); i >= 0 {
+			lines := strings.Split(got, "\n")
+			for i, l := range lines {
+				lines[i], _, _ = strings.Cut(l, " @[")
+			}
+			slices.Sort(lines)
+			got = strings.Join(lines, "\n")
+		}
+		if got != c.want {
+			t.Errorf("%s\n\tgot  %q\n\twant %q", c.expr, got, c.want)
+		}
+	}
+	slices.Sort(durations)
+	for _, q := range []float64{0.5, 0.9, 0.95, 0.99} {
+		got := scalar(t, s, at(now), fmt.Sprintf(`histogram_quantile(%v, sum by (stage) (rate(rag_stage_duration_seconds{stage="generate"}[5m])))`, q))
+		exact := durations[int(math.Ceil(q*float64(len(durations))))-1]
+		if math.Abs(got/exact-1) > 0.045 { // a bucket
+			t.Errorf("quantile %v: %v, want %v", q, got, exact)
+		}
+	}
+}
+
+// scalar evaluates an expression of one number.
+func scalar(t *testing.T, s *series.Snapshot, now time.Time, expr string) float64 {
+	t.Helper()
+	q, err := engine.NewInstantQuery(t.Context(), s, nil, expr, now)
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	defer q.Close()
+	v, err := q.Exec(t.Context()).Vector()
+	if err != nil || len(v) != 1 {
+		t.Fatalf("%s: %v, %v", expr, v, err)
+	}
+	return v[0].F
+}
