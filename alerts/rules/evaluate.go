@@ -1,0 +1,422 @@
+package rules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ragstreams/alerts"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/template"
+)
+
+// Evaluator evaluates rules. What it knows of alerts is in the table of alerts, so
+// that any process may go on where another one stopped; what recording rules gave it
+// keeps in memory. It is safe for concurrent use.
+type Evaluator struct {
+	engine *promql.Engine
+
+	mu       sync.Mutex
+	recorded *recorder
+	last     map[string]int64 // when a group with an interval was evaluated, in Unix milliseconds
+}
+
+// Limits of one expression.
+const (
+	maxSamples = 10_000_000
+	timeout    = 10 * time.Second
+	lookback   = 5 * time.Minute // how old the newest sample of a series may be
+)
+
+// refresh is how often the table is told of an active alert of which nothing is new.
+const refresh = time.Minute
+
+// NewEvaluator returns an Evaluator.
+func NewEvaluator() *Evaluator {
+	return &Evaluator{
+		recorded: newRecorder(), last: map[string]int64{},
+		engine: promql.NewEngine(promql.EngineOpts{
+			MaxSamples: maxSamples, Timeout: timeout, LookbackDelta: lookback, Parser: promQL,
+			EnableAtModifier: true, EnableNegativeOffset: true,
+		}),
+	}
+}
+
+// Moment is what rules are evaluated for.
+type Moment struct {
+	At     time.Time         // time of the evaluation
+	Series storage.Queryable // of the tables, as they are
+	// Known is the table of alerts, by key. It may lag behind: what was said already is
+	// then said once more.
+	Known map[string]*alerts.Row
+	// Describe adds to what is said of an alert what only others know; nil: nothing.
+	Describe func(a *alerts.About)
+}
+
+// Said is what an evaluation says of the alert with a key.
+type Said struct {
+	Key string
+	alerts.Report
+}
+
+// Fault is a rule that could not be evaluated. Its alerts stay as they are.
+type Fault struct {
+	Group, Rule string
+	Err         error
+}
+
+// Error implements error.
+func (f Fault) Error() string { return fmt.Sprintf("group %q, rule %q: %v", f.Group, f.Rule, f.Err) }
+
+// Unwrap returns what was wrong.
+func (f Fault) Unwrap() error { return f.Err }
+
+// Evaluate evaluates all rules of a set whose groups are due, and says what makes a
+// difference to an alert as the table knows it: a breach that is new, or has held for
+// long enough; an alert that is active though its condition does not hold, or its rule
+// is gone. What is said is ordered by key.
+func (e *Evaluator) Evaluate(ctx context.Context, s *Set, m Moment) (said []Said, faults []Fault, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.recorded.keep(s.window + lookback)
+	o := &round{
+		Moment: m, ctx: ctx, engine: e.engine, series: both{m.Series, e.recorded},
+		breached: map[string]bool{}, judged: map[*rule]bool{},
+	}
+	for _, g := range s.groups {
+		if !e.due(g, m.At) {
+			continue
+		}
+		for _, r := range g.rules {
+			var bad error
+			if r.record != "" {
+				bad = o.record(r, e.recorded)
+			} else {
+				bad = o.alert(r)
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, nil, err
+			}
+			if bad != nil {
+				faults = append(faults, Fault{g.name, r.name(), bad})
+			}
+		}
+	}
+	for key, row := range m.Known {
+		if row.State != alerts.Inactive && !o.breached[key] {
+			if bad := o.unbreached(s, key, row); bad != nil {
+				faults = append(faults, Fault{row.Group, row.Name, bad})
+			}
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	slices.SortFunc(o.said, func(a, b Said) int { return strings.Compare(a.Key, b.Key) })
+	return o.said, faults, nil
+}
+
+// due reports whether a group's interval has begun since it was last evaluated.
+func (e *Evaluator) due(g *group, at time.Time) bool {
+	if g.interval == 0 {
+		return true
+	}
+	now := at.UnixMilli() / g.interval.Milliseconds()
+	if last, was := e.last[g.file+"\x00"+g.name]; was && now == last {
+		return false
+	}
+	e.last[g.file+"\x00"+g.name] = now
+	return true
+}
+
+// round is one evaluation of all rules.
+type round struct {
+	Moment
+	ctx      context.Context
+	engine   *promql.Engine
+	series   storage.Queryable
+	breached map[string]bool // keys of alerts that were judged by what holds
+	judged   map[*rule]bool  // rules that were evaluated
+	said     []Said
+}
+
+// query evaluates an expression.
+func (o *round) query(expr string, at time.Time) (promql.Vector, error) {
+	q, err := o.engine.NewInstantQuery(o.ctx, o.series, nil, expr, at)
+	if err != nil {
+		return nil, err
+	}
+	defer q.Close()
+	result := q.Exec(o.ctx)
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	switch v := result.Value.(type) {
+	case promql.Vector:
+		return slices.Clone(v), nil // the engine takes its memory back
+	case promql.Scalar:
+		return promql.Vector{{T: v.T, F: v.V}}, nil
+	}
+	return nil, fmt.Errorf("the expression gives a %s: want a vector or a number", result.Value.Type())
+}
+
+// at is when a rule is evaluated.
+func (o *round) at(r *rule) time.Time { return o.At.Add(-r.group.offset) }
+
+// alert says what is new of the alerts for which the condition of a rule holds.
+func (o *round) alert(r *rule) error {
+	holds, err := o.query(r.expr, o.at(r))
+	if err != nil {
+		return err
+	}
+	if n := r.group.limit; n > 0 && len(holds) > n {
+		return fmt.Errorf("it gives %d alerts, the limit of its group is %d", len(holds), n)
+	}
+	outcome := alerts.Breached
+	if len(holds) == 0 && r.state.NoData == alerts.NoDataFiring && r.left != "" {
+		left, err := o.query(r.left, o.at(r))
+		if err != nil {
+			return err
+		}
+		if len(left) == 0 { // there is nothing at all: an alert of the rule itself
+			outcome, holds = alerts.NoData, promql.Vector{{F: math.NaN()}}
+		}
+	}
+	found := make(map[string]found, len(holds))
+	for _, sample := range holds {
+		f := o.find(r, sample)
+		if _, twice := found[f.key]; twice || o.breached[f.key] {
+			return fmt.Errorf("it gives the alert %s twice: add a label that tells them apart", f.key)
+		}
+		found[f.key] = f
+	}
+	for key, f := range found {
+		if err := o.judge(r, f, outcome); err != nil {
+			return err
+		}
+		o.breached[key] = true
+	}
+	o.judged[r] = true
+	return nil
+}
+
+// found is one element for which a condition holds.
+type found struct {
+	key     string
+	sample  promql.Sample
+	from    labels.Labels     // of the element, without a name
+	labels  map[string]string // of the alert
+	expand  func(text string) string
+	samples *int64
+}
+
+func (o *round) find(r *rule, sample promql.Sample) found {
+	f := found{sample: sample, from: sample.Metric.DropMetricName(), labels: map[string]string{}}
+	f.from.Range(func(l labels.Label) { f.labels[l.Name] = l.Value })
+	data := template.AlertTemplateData(maps.Clone(f.labels), nil, "", sample)
+	f.expand = func(text string) string {
+		if !strings.Contains(text, "{{") {
+			return text
+		}
+		const defs = "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}{{$externalURL := .ExternalURL}}{{$value := .Value}}"
+		query := func(_ context.Context, expr string, at time.Time) (promql.Vector, error) { return o.query(expr, at) }
+		out, err := template.NewTemplateExpander(o.ctx, defs+text, r.alert, data, model.Time(o.at(r).UnixMilli()), query, nil, nil).Expand()
+		if err != nil {
+			return fmt.Sprintf("<error expanding template: %v>", err)
+		}
+		return out
+	}
+	for name, text := range r.labels {
+		f.labels[name] = f.expand(text)
+		if f.labels[name] == "" {
+			delete(f.labels, name)
+		}
+	}
+	f.labels[model.AlertNameLabel] = r.alert
+	f.key = alerts.Key(r.group.name, f.labels)
+	return f
+}
+
+// judge says that a condition holds, if that is news.
+func (o *round) judge(r *rule, f found, outcome alerts.Outcome) error {
+	e := alerts.Evaluation{At: o.At.UnixMilli(), Rule: r.state, Outcome: outcome, Value: f.sample.F}
+	if f.sample.H != nil {
+		e.Value = math.NaN()
+	}
+	if r.minSamples > 0 && outcome == alerts.Breached {
+		n, err := o.count(r, f.from)
+		if err != nil {
+			return err
+		}
+		if f.samples = n; n != nil && *n < r.minSamples {
+			e.Outcome = alerts.NoData
+		}
+	}
+	if !o.news(f.key, e) {
+		return nil
+	}
+	if f.samples == nil {
+		n, err := o.count(r, f.from)
+		if err != nil {
+			return err
+		}
+		f.samples = n
+	}
+	about := alerts.About{
+		Group: r.group.name, Name: r.alert, Labels: f.labels, Annotations: map[string]string{},
+		Expr: r.expr, Window: alerts.Seconds(r.window), Samples: f.samples,
+	}
+	for name, text := range r.annotations {
+		about.Annotations[name] = f.expand(text)
+	}
+	o.say(f.key, e, about)
+	return nil
+}
+
+// count returns of how many events the value was made that an expression has for some
+// labels; nil when that is not known.
+func (o *round) count(r *rule, of labels.Labels) (*int64, error) {
+	var most *int64
+	for i := range r.counts {
+		c := &r.counts[i]
+		until, err := o.query(c.at(0, of), o.at(r))
+		if err != nil {
+			return nil, err
+		}
+		if len(until) == 0 {
+			continue
+		}
+		before, err := o.query(c.at(c.span, of), o.at(r))
+		if err != nil {
+			return nil, err
+		}
+		n := int64(until[0].F)
+		if len(before) > 0 {
+			n -= int64(before[0].F)
+		}
+		if most == nil || n > *most {
+			most = &n
+		}
+	}
+	return most, nil
+}
+
+// unbreached says of an active alert that its condition does not hold, or that its
+// rule is another one now, or gone.
+func (o *round) unbreached(s *Set, key string, row *alerts.Row) error {
+	e := alerts.Evaluation{At: o.At.UnixMilli(), Outcome: alerts.Withdrawn, Value: math.NaN()}
+	named := s.named(row.Group, row.Name)
+	if len(named) > 0 {
+		r := named[0]
+		for _, other := range named {
+			if !o.judged[other] {
+				return nil // it was not due, or could not be evaluated: nothing is known
+			}
+			if other.state.Version == row.Version {
+				r = other
+			}
+		}
+		var err error
+		if e.Rule = r.state; r.state.Version == row.Version {
+			e.Outcome, e.Value, err = o.missing(r, row)
+		} else {
+			e.Outcome = alerts.Cleared
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if o.news(key, e) {
+		o.say(key, e, row.About)
+	}
+	return nil
+}
+
+// missing tells a condition that does not hold from one with nothing to compare.
+func (o *round) missing(r *rule, row *alerts.Row) (alerts.Outcome, float64, error) {
+	if r.left == "" {
+		return alerts.Cleared, math.NaN(), nil
+	}
+	left, err := o.query(r.left, o.at(r))
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, sample := range left {
+		if r.covers(sample.Metric, row.Labels) {
+			return alerts.Cleared, sample.F, nil
+		}
+	}
+	return alerts.NoData, math.NaN(), nil
+}
+
+// covers reports whether an element of the left side has the labels of an alert, but
+// for those that the rule adds.
+func (r *rule) covers(element labels.Labels, of map[string]string) bool {
+	for name, value := range of {
+		if _, added := r.labels[name]; added || name == model.AlertNameLabel {
+			continue
+		}
+		if element.Get(name) != value {
+			return false
+		}
+	}
+	return true
+}
+
+// news reports whether an evaluation makes a difference to what the table knows.
+func (o *round) news(key string, e alerts.Evaluation) bool {
+	var before alerts.Alert
+	if row := o.Known[key]; row != nil {
+		before = row.Alert
+	}
+	after := before
+	told := after.Step(e)
+	if len(told) > 0 || after.State != alerts.Inactive && e.At-before.Evaluated >= refresh.Milliseconds() {
+		return true
+	}
+	after.Evaluated = before.Evaluated
+	if before.State == alerts.Inactive && after.State == alerts.Inactive {
+		return false
+	}
+	return after != before
+}
+
+func (o *round) say(key string, e alerts.Evaluation, about alerts.About) {
+	if o.Describe != nil {
+		o.Describe(&about)
+	}
+	o.said = append(o.said, Said{key, alerts.Report{Evaluation: e, About: about}})
+}
+
+// record takes in what a recording rule gives.
+func (o *round) record(r *rule, into *recorder) error {
+	v, err := o.query(r.expr, o.at(r))
+	if err != nil {
+		return err
+	}
+	if n := r.group.limit; n > 0 && len(v) > n {
+		return fmt.Errorf("it gives %d series, the limit of its group is %d", len(v), n)
+	}
+	b := labels.NewBuilder(labels.EmptyLabels())
+	for i := range v {
+		b.Reset(v[i].Metric)
+		b.Set(model.MetricNameLabel, r.record)
+		for name, value := range r.labels {
+			b.Set(name, value)
+		}
+		v[i].Metric = b.Labels()
+	}
+	return into.add(r.record, o.at(r).UnixMilli(), v)
+}
+
+var errTwice = errors.New("it gives two series with the same labels")

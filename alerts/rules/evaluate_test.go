@@ -1,0 +1,407 @@
+package rules
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ragstreams/alerts"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+)
+
+// stand evaluates rules second by second, as the stage of the alerts takes them in.
+type stand struct {
+	*testing.T
+	set       *Set
+	evaluator *Evaluator
+	tables    *recorder
+	now       int64 // seconds
+	rows      map[string]*alerts.Row
+	told      []string
+	messages  []alerts.Message
+	said      int
+	faults    []Fault
+}
+
+func newStand(t *testing.T, file string) *stand {
+	s := &stand{T: t, evaluator: NewEvaluator(), tables: newRecorder(), now: 1_000_000, rows: map[string]*alerts.Row{}}
+	s.tables.keep(time.Hour)
+	s.load(file)
+	return s
+}
+
+func (s *stand) load(file string) {
+	s.Helper()
+	set, err := Parse(map[string][]byte{"test.yaml": []byte(file)})
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.set = set
+}
+
+// values are series, written as PromQL writes them, and their values.
+type values map[string]float64
+
+// second lets a second pass at whose end these are all series, and evaluates.
+func (s *stand) second(v values) {
+	s.Helper()
+	s.now++
+	byName := map[string]promql.Vector{}
+	for name := range s.tables.byName {
+		byName[name] = nil
+	}
+	for text, f := range v {
+		metric, err := promQL.ParseMetric(text)
+		if err != nil {
+			s.Fatal(err)
+		}
+		name := metric.Get(model.MetricNameLabel)
+		byName[name] = append(byName[name], promql.Sample{Metric: metric, F: f})
+	}
+	for name, vector := range byName {
+		if err := s.tables.add(name, s.now*1000, vector); err != nil {
+			s.Fatal(err)
+		}
+	}
+	s.evaluate()
+}
+
+func (s *stand) evaluate() {
+	s.Helper()
+	said, faults, err := s.evaluator.Evaluate(s.Context(), s.set, Moment{
+		At: time.Unix(s.now, 0), Series: both{s.tables, newRecorder()}, Known: maps.Clone(s.rows),
+		Describe: func(a *alerts.About) { a.Lag = alerts.Seconds(time.Second) },
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.faults = faults
+	for _, one := range said {
+		s.said++
+		var r alerts.Report // as it comes over the wire
+		if err := r.Decode(one.Append(nil)); err != nil {
+			s.Fatal(err)
+		}
+		row := s.rows[one.Key]
+		if row == nil {
+			row = new(alerts.Row)
+		} else {
+			row = &alerts.Row{Alert: row.Alert, About: row.About}
+		}
+		told := row.Step(r.Evaluation)
+		if r.Outcome != alerts.Withdrawn {
+			row.About = r.About
+		}
+		s.rows[one.Key] = row
+		for _, tr := range told {
+			m := alerts.NewMessage(one.Key, tr, row.About)
+			s.messages = append(s.messages, m)
+			s.told = append(s.told, fmt.Sprintf("%d %s %s %s", s.now-1_000_000, one.Key, m.State, m.Reason))
+		}
+	}
+}
+
+func (s *stand) want(told ...string) {
+	s.Helper()
+	if !slices.Equal(s.told, told) {
+		s.Errorf("told\n\t%s\nwant\n\t%s", strings.Join(s.told, "\n\t"), strings.Join(told, "\n\t"))
+	}
+	s.told = nil
+}
+
+const ratio = `
+groups:
+- name: quality
+  labels: {team: rag}
+  rules:
+  - alert: Errors
+    expr: error_ratio > 0.1
+    for: 2s
+    labels: {severity: page, where: '{{ $labels.tenant }}-x'}
+    annotations:
+      summary: '{{ $labels.tenant }} fails {{ $value | humanizePercentage }}'
+`
+
+func TestFiresAndResolves(t *testing.T) {
+	s := newStand(t, ratio)
+	acme := `"quality" Errors{severity="page",team="rag",tenant="acme",where="acme-x"}`
+	for _, v := range []float64{0, 0.2, 0.3, 0.25, 0.2, 0.1, 0} {
+		s.second(values{`error_ratio{tenant="acme"}`: v, `error_ratio{tenant="globex"}`: 0.05})
+	}
+	s.want("4 "+acme+" firing breached", "6 "+acme+" resolved cleared")
+	fired, resolved := s.messages[0], s.messages[1]
+	if fired.Annotations["summary"] != "acme fails 25%" || fired.Value != 0.25 || fired.Lag != alerts.Seconds(time.Second) {
+		t.Errorf("fired: %+v", fired)
+	}
+	if fired.Expr != "error_ratio > 0.1" || fired.Severity != "page" || fired.Rule != "Errors" || fired.Group != "quality" {
+		t.Errorf("fired: %+v", fired)
+	}
+	if resolved.Value != 0.1 || resolved.Lasted != alerts.Seconds(2*time.Second) {
+		t.Errorf("resolved: %+v", resolved)
+	}
+	// New were: pending, firing, resolved.
+	if s.said != 3 {
+		t.Errorf("%d evaluations were sent, want 3", s.said)
+	}
+}
+
+// What the table knows of an alert that goes on is kept fresh, once a minute.
+func TestActiveAlertsAreRefreshed(t *testing.T) {
+	s := newStand(t, strings.Replace(ratio, "for: 2s", "for: 0s", 1))
+	for range 200 {
+		s.second(values{`error_ratio{tenant="acme"}`: 0.2})
+	}
+	if len(s.told) != 1 || s.said != 4 {
+		t.Errorf("%d told, %d evaluations sent; want 1 and 4", len(s.told), s.said)
+	}
+}
+
+func TestNoData(t *testing.T) {
+	const file = `
+groups:
+- name: g
+  rules:
+  - alert: A
+    expr: x > 1
+    annotations: {no_data: %s}
+`
+	for _, c := range []struct {
+		mode string
+		want []string
+	}{
+		{"ok", []string{`2 "g" A{t="a"} firing breached`, `4 "g" A{t="a"} resolved no_data`}},
+		{"keep", []string{`2 "g" A{t="a"} firing breached`, `6 "g" A{t="a"} resolved cleared`}},
+		{"firing", []string{
+			`1 "g" A{} firing no_data`, `2 "g" A{t="a"} firing breached`, `2 "g" A{} resolved cleared`,
+			`4 "g" A{} firing no_data`, `6 "g" A{t="a"} resolved cleared`, `6 "g" A{} resolved cleared`,
+		}},
+	} {
+		t.Run(c.mode, func(t *testing.T) {
+			s := newStand(t, fmt.Sprintf(file, c.mode))
+			a := func(v float64) values { return values{`x{t="a"}`: v} }
+			for _, v := range []values{nil, a(2), a(2), nil, nil, a(0)} {
+				s.second(v)
+			}
+			slices.Sort(s.told)
+			slices.Sort(c.want)
+			s.want(c.want...)
+		})
+	}
+}
+
+// A condition that does not hold is not one without data, however it is written.
+func TestClearedIsNotNoData(t *testing.T) {
+	for _, c := range []struct {
+		expr, reason string
+		after        values
+	}{
+		{"x > 1", "cleared", values{`x{t="a"}`: 1, `y{t="a"}`: 1}},
+		{"x > 1", "no_data", values{`x{t="b"}`: 1}},
+		{"1 < x", "cleared", values{`x{t="a"}`: 1}},
+		{"1 < x", "no_data", nil},
+		{"(x > 1)", "no_data", nil},
+		{"sum by (t) (x) > 1", "no_data", values{`y{t="a"}`: 9}},
+		{"x > on (t) y", "cleared", values{`x{t="a"}`: 1, `y{t="a"}`: 2}},
+		{"x > on (t) y", "cleared", values{`x{t="a"}`: 1}}, // nothing to compare with, but there is x
+		{"x > 1 and on (t) y > 0", "cleared", values{`x{t="a"}`: 3, `y{t="a"}`: 0}},
+		{"x > 1 and on (t) y > 0", "no_data", values{`y{t="a"}`: 5}},
+		{"x > 1 unless on (t) z", "cleared", values{`x{t="a"}`: 3, `z{t="a"}`: 0}},
+		{"x", "cleared", nil}, // nothing is compared
+		{"x > bool 1", "cleared", nil},
+		{"x > 1 or y > 100", "cleared", nil},
+	} {
+		t.Run(c.expr+" "+c.reason, func(t *testing.T) {
+			s := newStand(t, "groups: [{name: g, rules: [{alert: A, expr: '"+c.expr+"'}]}]")
+			s.second(values{`x{t="a"}`: 3, `y{t="a"}`: 1})
+			s.second(c.after)
+			s.want(`1 "g" A{t="a"} firing breached`, `2 "g" A{t="a"} resolved `+c.reason)
+		})
+	}
+}
+
+func TestMinSamples(t *testing.T) {
+	s := newStand(t, `
+groups:
+- name: g
+  rules:
+  - alert: Ratio
+    expr: sum by (t) (rate(events_total{status="error"}[10s])) / sum by (t) (rate(events_total[10s])) > 0.5
+    annotations: {min_samples: "20"}
+`)
+	count := 0.0
+	step := func(errors float64) {
+		count += errors
+		s.second(values{`events_total{t="a",status="error"}`: count, `events_total{t="a",status="ok"}`: 0})
+	}
+	for range 15 {
+		step(1) // ten in ten seconds
+	}
+	s.want()
+	for range 6 {
+		step(4)
+	}
+	s.want(`19 "g" Ratio{t="a"} firing breached`)
+	if n := s.messages[0].Samples; n == nil || *n != 22 {
+		t.Errorf("samples = %v, want 22", n)
+	}
+	if w := s.messages[0].Window; w != alerts.Seconds(10*time.Second) {
+		t.Errorf("window = %v", time.Duration(w))
+	}
+	for range 20 {
+		step(1)
+	}
+	s.want(`28 "g" Ratio{t="a"} resolved no_data`)
+}
+
+func TestRulesThatChange(t *testing.T) {
+	s := newStand(t, ratio)
+	hold := func(seconds int) {
+		for range seconds {
+			s.second(values{`error_ratio{tenant="acme"}`: 0.2})
+		}
+	}
+	acme := `"quality" Errors{severity="page",team="rag",tenant="acme",where="acme-x"}`
+	hold(3)
+	s.want("3 " + acme + " firing breached")
+	s.load(strings.Replace(ratio, "summary: '", "summary: 'Careful: ", 1))
+	hold(2)
+	s.want() // a text for people
+	s.load(strings.Replace(ratio, "> 0.1", "> 0.15", 1))
+	hold(3)
+	s.want("6 "+acme+" resolved rule_changed", "8 "+acme+" firing breached")
+	s.load(strings.Replace(ratio, "> 0.1", "> 0.5", 1))
+	hold(1)
+	s.want("9 " + acme + " resolved rule_changed")
+	s.load(ratio)
+	hold(3)
+	s.want("12 " + acme + " firing breached")
+	s.load(strings.Replace(ratio, "severity: page", "severity: info", 1))
+	hold(3)
+	info := strings.Replace(acme, "page", "info", 1)
+	s.want("13 "+acme+" resolved rule_changed", "15 "+info+" firing breached")
+	s.load("groups: []")
+	hold(2)
+	s.want("16 " + info + " resolved rule_removed")
+}
+
+// Two rules of one name, as for a warning and a page, are two.
+func TestRulesOfOneName(t *testing.T) {
+	s := newStand(t, `
+groups:
+- name: g
+  rules:
+  - {alert: A, expr: x > 1, labels: {severity: warning}}
+  - {alert: A, expr: x > 2, labels: {severity: page}}
+`)
+	for _, v := range []float64{0, 2, 3, 2, 0} {
+		s.second(values{"x": v})
+	}
+	const warning, page = ` "g" A{severity="warning"} `, ` "g" A{severity="page"} `
+	s.want("2"+warning+"firing breached", "3"+page+"firing breached", "4"+page+"resolved cleared", "5"+warning+"resolved cleared")
+}
+
+// A rule that cannot be evaluated says nothing, and its alerts stay as they are.
+func TestFaults(t *testing.T) {
+	s := newStand(t, `
+groups:
+- name: g
+  limit: 2
+  rules:
+  - {alert: Many, expr: x > 1}
+  - {alert: Same, expr: x > 1, labels: {t: one}}
+  - {alert: Broken, expr: 'x * on () y > 1'}
+  - {alert: Fine, expr: max(x) > 1}
+`)
+	s.second(values{`x{t="a"}`: 2, "y": 1})
+	s.want(`1 "g" Broken{} firing breached`, `1 "g" Fine{} firing breached`, `1 "g" Many{t="a"} firing breached`, `1 "g" Same{t="one"} firing breached`)
+	s.second(values{`x{t="a"}`: 2, `x{t="b"}`: 2, "y": 1})
+	s.want(`2 "g" Many{t="b"} firing breached`)
+	if len(s.faults) != 2 || !strings.Contains(s.faults[0].Error(), `gives the alert "g" Same{t="one"} twice`) || s.faults[1].Rule != "Broken" {
+		t.Errorf("faults = %v", s.faults)
+	}
+	s.second(values{`x{t="a"}`: 2, `x{t="b"}`: 2, `x{t="c"}`: 2, "y": 1})
+	s.want()
+	if len(s.faults) != 3 || !strings.Contains(s.faults[0].Error(), "gives 3 alerts, the limit of its group is 2") {
+		t.Errorf("faults = %v", s.faults)
+	}
+	s.second(values{`x{t="a"}`: 0})
+	s.want(`4 "g" Broken{} resolved no_data`, `4 "g" Fine{} resolved cleared`, `4 "g" Many{t="a"} resolved cleared`,
+		`4 "g" Many{t="b"} resolved no_data`, `4 "g" Same{t="one"} resolved cleared`)
+}
+
+func TestIntervalAndOffset(t *testing.T) {
+	s := newStand(t, `
+groups:
+- {name: slow, interval: 5s, rules: [{alert: Slow, expr: x > 1}]}
+- {name: behind, query_offset: 3s, rules: [{alert: Behind, expr: x > 1}]}
+`)
+	for _, v := range []float64{0, 2, 0, 0, 0, 2, 2, 2, 2, 2, 2} {
+		s.second(values{"x": v})
+	}
+	s.want(`5 "behind" Behind{} firing breached`, `6 "behind" Behind{} resolved cleared`,
+		`9 "behind" Behind{} firing breached`, `10 "slow" Slow{} firing breached`)
+}
+
+func TestRecordingRules(t *testing.T) {
+	s := newStand(t, `
+groups:
+- name: g
+  rules:
+  - {record: 'tenant:x:sum', expr: sum by (tenant) (x), labels: {by: rule}}
+  - {alert: High, expr: 'tenant:x:sum > 5'}
+  - {alert: Grew, expr: 'tenant:x:sum - tenant:x:sum offset 3s > 3'}
+`)
+	for _, v := range []float64{1, 1, 1, 2, 5, 5, 5, 5} {
+		s.second(values{`x{tenant="a",app="p"}`: v, `x{tenant="a",app="q"}`: 1})
+	}
+	s.want(`5 "g" Grew{by="rule",tenant="a"} firing breached`, `5 "g" High{by="rule",tenant="a"} firing breached`,
+		`7 "g" Grew{by="rule",tenant="a"} resolved cleared`)
+	s.second(nil) // what is not there any more is not remembered for five minutes
+	s.want(`9 "g" High{by="rule",tenant="a"} resolved no_data`)
+}
+
+// A process that goes on where another one stopped says no more than was new.
+func TestAnotherEvaluatorGoesOn(t *testing.T) {
+	s := newStand(t, ratio)
+	acme := `"quality" Errors{severity="page",team="rag",tenant="acme",where="acme-x"}`
+	for range 4 {
+		s.evaluator = NewEvaluator()
+		s.second(values{`error_ratio{tenant="acme"}`: 0.2})
+	}
+	s.want("3 " + acme + " firing breached")
+	s.evaluator = NewEvaluator()
+	s.second(nil)
+	s.want("5 " + acme + " resolved no_data")
+}
+
+func TestLabels(t *testing.T) {
+	s := newStand(t, `
+groups:
+- name: g
+  rules:
+  - alert: A
+    expr: x > 1
+    labels: {tenant: '', app: '{{ .Nothing }}', n: '{{ $value }}'}
+    annotations: {q: '{{ with query "y" }}{{ . | first | value }}{{ end }}'}
+`)
+	s.second(values{`x{tenant="a"}`: 2, "y": 7})
+	if len(s.messages) != 1 {
+		t.Fatalf("messages = %v", s.messages)
+	}
+	m := s.messages[0]
+	if m.Labels["n"] != "2" || m.Labels["tenant"] != "" || !strings.HasPrefix(m.Labels["app"], "<error expanding template:") {
+		t.Errorf("labels = %v", m.Labels)
+	}
+	if m.Annotations["q"] != "7" {
+		t.Errorf("annotations = %v", m.Annotations)
+	}
+	if labels.FromMap(m.Labels).Has("tenant") {
+		t.Errorf("labels = %v: an empty one is there", m.Labels)
+	}
+}
