@@ -1,0 +1,177 @@
+package rabbitmq
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Exchange is where messages are published: a durable topic exchange.
+const Exchange = "error_event"
+
+// Unrouted is the exchange, and its queue, for messages that no queue is bound for.
+const Unrouted = "error_event.unrouted"
+
+// AppID tells receivers who published.
+const AppID = "ragstreams"
+
+// Config says how to reach RabbitMQ and what is there. URL is required.
+type Config struct {
+	URL string // amqp://user:password@host:port/vhost, or amqps://…
+
+	// For amqps. Without files the system's authorities are trusted and no certificate
+	// is shown. A certificate without a user in the URL is also the login (EXTERNAL).
+	CAFile, CertFile, KeyFile string
+	ServerName                string // expected in the server's certificate; empty: the host of URL
+
+	// Declare declares the exchanges and the queue above. Otherwise they are left to
+	// others, and the exchange must be there.
+	Declare bool
+
+	InFlight       int           // most messages that are not confirmed; default 64
+	ConfirmTimeout time.Duration // after which a silent connection is given up; default 30 s
+	Logger         *slog.Logger
+	Observer       Observer
+}
+
+// Times of a connection.
+const (
+	dialTimeout = 10 * time.Second
+	heartbeat   = 10 * time.Second
+)
+
+func (c *Config) fill() error {
+	if c.InFlight == 0 {
+		c.InFlight = 64
+	}
+	if c.ConfirmTimeout == 0 {
+		c.ConfirmTimeout = 30 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if _, err := amqp.ParseURI(c.URL); err != nil {
+		return fmt.Errorf("amqp.url: want amqp://user:password@host:port/vhost or amqps://…: %w", err)
+	}
+	_, err := c.tls()
+	return err
+}
+
+func (c *Config) tls() (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("amqp.tls.ca_file: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("amqp.tls.ca_file %s holds no PEM certificate", c.CAFile)
+		}
+	}
+	if c.CertFile != "" || c.KeyFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("amqp.tls.cert_file and amqp.tls.key_file: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
+}
+
+// dial opens a connection and a channel, and declares what is published to.
+func (c *Config) dial(ctx context.Context) (link, error) {
+	secure, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	uri, err := amqp.ParseURI(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	cfg := amqp.Config{
+		Heartbeat: heartbeat, TLSClientConfig: secure, Vhost: uri.Vhost,
+		Properties: amqp.Table{"product": AppID, "connection_name": AppID + " alerts"},
+		Dial: func(network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
+			if err == nil { // until the connection is open; its heartbeats watch it then
+				err = conn.SetDeadline(time.Now().Add(dialTimeout))
+			}
+			return conn, err
+		},
+	}
+	if uri.Username == "" && c.CertFile != "" {
+		cfg.SASL = []amqp.Authentication{&amqp.ExternalAuth{}}
+	}
+	conn, err := amqp.DialConfig(c.URL, cfg)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	if err := c.declare(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	l, err := open(conn, c.InFlight)
+	if err != nil {
+		conn.Close()
+		return nil, refusal(err)
+	}
+	return l, nil
+}
+
+// declare makes or checks exchanges and queues, each on a channel of its own: the
+// broker closes the channel of one that it refuses.
+func (c *Config) declare(conn *amqp.Connection) error {
+	with := func(what string, f func(ch *amqp.Channel) error) error {
+		ch, err := conn.Channel()
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, refusal(err))
+		}
+		defer ch.Close()
+		if err := f(ch); err != nil {
+			return fmt.Errorf("%s: %w", what, refusal(err))
+		}
+		return nil
+	}
+	if !c.Declare {
+		return with("exchange "+Exchange, func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclarePassive(Exchange, amqp.ExchangeTopic, true, false, false, false, nil)
+		})
+	}
+	return errors.Join(
+		with("exchange "+Unrouted, func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclare(Unrouted, amqp.ExchangeFanout, true, false, false, false, nil)
+		}),
+		with("queue "+Unrouted, func(ch *amqp.Channel) error {
+			if _, err := ch.QueueDeclare(Unrouted, true, false, false, false, nil); err != nil {
+				return err
+			}
+			return ch.QueueBind(Unrouted, "", Unrouted, false, nil)
+		}),
+		with("exchange "+Exchange, func(ch *amqp.Channel) error {
+			return ch.ExchangeDeclare(Exchange, amqp.ExchangeTopic, true, false, false, false, amqp.Table{"alternate-exchange": Unrouted})
+		}),
+	)
+}
+
+// refusal wraps ErrRefused when the broker says that something is wrong with what we
+// ask for.
+func refusal(err error) error {
+	var said *amqp.Error
+	if !errors.As(err, &said) {
+		return err
+	}
+	switch said.Code {
+	case amqp.AccessRefused, amqp.NotFound, amqp.ResourceLocked, amqp.PreconditionFailed, amqp.NotAllowed:
+		return fmt.Errorf("%w: %w: mend the configuration, or what is declared there", ErrRefused, err)
+	}
+	return err
+}
