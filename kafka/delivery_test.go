@@ -1,0 +1,253 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// outside is where records are delivered: a list of values by partition. Any member may
+// deliver there.
+type outside struct {
+	mu    sync.Mutex
+	got   map[int32][]string
+	again int
+}
+
+func newOutside() *outside { return &outside{got: map[int32][]string{}} }
+
+func (o *outside) add(m Message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.got[m.Partition] = append(o.got[m.Partition], string(m.Value))
+}
+
+func (o *outside) count() (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, values := range o.got {
+		n += len(values)
+	}
+	return n
+}
+
+func (o *outside) delivery(c Config, group, topic, instance string) Delivery {
+	return Delivery{
+		Config: c, Group: group, Topic: topic, Instance: instance, Timeout: 6 * time.Second,
+		Again: func(n int) { o.mu.Lock(); o.again += n; o.mu.Unlock() },
+		Deliver: func(ctx context.Context, records []Message, done func(int)) error {
+			for i, m := range records {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				o.add(m)
+				done(i)
+			}
+			return nil
+		},
+	}
+}
+
+// outbox makes a topic of two partitions with n records in transactions, some of them
+// aborted, whose values count up in each partition.
+func outbox(t *testing.T, c Config, topic string, n int) {
+	t.Helper()
+	if _, err := EnsureTopics(t.Context(), c, 1, []Topic{{Name: topic, Partitions: 2, Create: true, Retention: time.Hour}}); err != nil {
+		t.Fatal(err)
+	}
+	cl, err := c.NewClient(kgo.TransactionalID(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for i := 0; i < n; {
+		if err := cl.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		aborted := rand.IntN(4) == 0
+		for range 1 + rand.IntN(10) {
+			value := fmt.Sprintf("%06d", i)
+			if aborted {
+				value = "aborted"
+			}
+			if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: int32(i % 2), Value: []byte(value)}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			if !aborted {
+				i++
+			}
+		}
+		if err := cl.EndTransaction(t.Context(), kgo.TransactionEndTry(!aborted)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// nothingLeft waits until all of the topic is committed, markers included.
+func nothingLeft(t *testing.T, c Config, group, topic string) {
+	t.Helper()
+	var left int64
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		ends, err := EndOffsets(t.Context(), c, topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		committed, err := GroupOffsets(t.Context(), c, group, topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = 0
+		for p, end := range ends {
+			left += end - committed[p].Offset
+		}
+		if left == 0 {
+			return
+		}
+	}
+	t.Fatalf("%d offsets are not committed", left)
+}
+
+func TestDelivery(t *testing.T) {
+	c := broker(t)
+	topic, group, _ := names(t)
+	outbox(t, c, topic, 1500)
+	o := newOutside()
+	defer background(t, o.delivery(c, group, topic, "a").Run)()
+	nothingLeft(t, c, group, topic)
+	for p, values := range o.got {
+		if !slices.IsSorted(values) || len(slices.Compact(slices.Clone(values))) != len(values) || slices.Contains(values, "aborted") {
+			t.Errorf("partition %d: not every record once, in order: %v", p, values)
+		}
+	}
+	if n := o.count(); n < 1500 || o.again != 0 {
+		t.Errorf("%d delivered, %d of them maybe again; want all, and none", n, o.again)
+	}
+}
+
+// What was not delivered comes again, and what was is not handed on once more.
+func TestDeliveryOfSome(t *testing.T) {
+	c := broker(t)
+	topic, group, _ := names(t)
+	outbox(t, c, topic, 300)
+	o := newOutside()
+	d := o.delivery(c, group, topic, "a")
+	d.Deliver = func(_ context.Context, records []Message, done func(int)) error {
+		for i, m := range records {
+			if rand.IntN(3) > 0 { // in any order, too
+				o.add(m)
+				done(i)
+			}
+		}
+		return nil
+	}
+	defer background(t, d.Run)()
+	nothingLeft(t, c, group, topic)
+	seen := map[string]int{}
+	for _, values := range o.got {
+		for _, v := range values {
+			seen[v]++
+		}
+	}
+	for v, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was delivered %d times", v, n)
+		}
+	}
+	if len(seen) < 300 || o.again != 0 {
+		t.Errorf("%d delivered, %d maybe again", len(seen), o.again)
+	}
+}
+
+// A member that dies between delivering and committing is followed by one that says
+// how many records may be there already.
+func TestDeliveryByASuccessor(t *testing.T) {
+	c := broker(t)
+	topic, group, _ := names(t)
+	outbox(t, c, topic, 100)
+	o := newOutside()
+	dead := errors.New("killed")
+	d := o.delivery(c, group, topic, "a")
+	handed := 0
+	d.Deliver = func(_ context.Context, records []Message, _ func(int)) error {
+		handed = len(records)
+		for _, m := range records[:len(records)/2] {
+			o.add(m)
+		}
+		return dead // nothing is done as far as it could commit
+	}
+	if err := d.Run(t.Context()); !errors.Is(err, dead) {
+		t.Fatalf("it ended with %v", err)
+	}
+	defer background(t, o.delivery(c, group, topic, "a").Run)()
+	nothingLeft(t, c, group, topic)
+	if o.again != handed {
+		t.Errorf("%d records are said to be maybe there, want the %d of the last attempt", o.again, handed)
+	}
+	seen := map[string]bool{}
+	for _, values := range o.got {
+		for _, v := range values {
+			seen[v] = true
+		}
+	}
+	if len(seen) < 100 {
+		t.Errorf("%d records were delivered, want 100", len(seen))
+	}
+}
+
+// When partitions move, the delivery in hand ends and is committed first: nothing is
+// delivered twice.
+func TestDeliveryMoves(t *testing.T) {
+	c := broker(t)
+	topic, group, _ := names(t)
+	outbox(t, c, topic, 400)
+	o := newOutside()
+	slow := func(instance string) Delivery {
+		d := o.delivery(c, group, topic, instance)
+		d.LeaveOnStop = true
+		d.Deliver = func(ctx context.Context, records []Message, done func(int)) error {
+			for i, m := range records {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(10 * time.Millisecond):
+				}
+				o.add(m)
+				done(i)
+			}
+			return nil
+		}
+		return d
+	}
+	stopA := background(t, slow("a").Run)
+	for o.count() < 50 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	stopB := background(t, slow("b").Run)
+	for o.count() < 200 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	stopA()
+	nothingLeft(t, c, group, topic)
+	stopB()
+	seen := map[string]int{}
+	for _, values := range o.got {
+		for _, v := range values {
+			seen[v]++
+		}
+	}
+	for v, n := range seen {
+		if n != 1 {
+			t.Errorf("%s was delivered %d times", v, n)
+		}
+	}
+	if len(seen) < 400 {
+		t.Errorf("%d records were delivered, want 400", len(seen))
+	}
+}
