@@ -5,6 +5,9 @@
 //	                   ├─▶ analytics-late
 //	                   └─▶ analytics-progress
 //
+//	tables ─ rules ─▶ analytics-alert-evaluations ─▶ alerts ─▶ analytics-alerts-table
+//	                                                    └─▶ analytics-alerts-outbox
+//
 // Nothing is emitted per event. Between two commits a stage gathers; when its
 // transport flushes, what was gathered leaves as a few records, in the same
 // transaction as the offsets of what was read. A stage's memory is therefore void
@@ -68,6 +71,21 @@ func (n Names) Windows(table string) string { return n.Prefix + table + "-window
 
 // Table is the changelog of a table; goka derives it from the group's name.
 func (n Names) Table(table string) string { return n.TableGroup(table) + "-table" }
+
+// Evaluations is the topic of what rules say of alerts.
+func (n Names) Evaluations() string { return n.Prefix + "alert-evaluations" }
+
+// Alerts is the changelog of the table of alerts.
+func (n Names) Alerts() string { return n.AlertsGroup() + "-table" }
+
+// Outbox is the topic of what people are to be told of alerts.
+func (n Names) Outbox() string { return n.Prefix + "alerts-outbox" }
+
+// AlertsGroup is the consumer group that owns the table of alerts.
+func (n Names) AlertsGroup() string { return n.Prefix + "alerts" }
+
+// PublisherGroup is the consumer group that reads the outbox.
+func (n Names) PublisherGroup() string { return n.Prefix + "alerts-publisher" }
 
 // IngestGroup is the consumer group that reads one source topic.
 func (n Names) IngestGroup(source string) string { return n.Prefix + "ingest-" + source }

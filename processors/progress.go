@@ -62,6 +62,14 @@ func windowReport(r codecs.Report) window.Report {
 	return out
 }
 
+// Behind reports whether any source partition was not read to its end, as far as is
+// known.
+func (p *Progress) Behind() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.watermark.Behind(p.clock.Mono())
+}
+
 // Greatest returns the greatest stream time of all partitions.
 func (p *Progress) Greatest() int64 {
 	p.mu.Lock()

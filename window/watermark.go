@@ -88,8 +88,23 @@ func (w *Watermark) note(p Partition, h heard) {
 // ours, when no more come at all.
 func (w *Watermark) holds(h heard) (said, believed bool) {
 	said = h.State == Unread || h.State == CaughtUp && h.StreamTime != None
-	old := h.sent == None || w.newest-h.sent > Lease.Milliseconds() || w.now-h.at > Lease
-	return said, said || old
+	return said, said || w.old(h)
+}
+
+func (w *Watermark) old(h heard) bool {
+	return h.sent == None || w.newest-h.sent > Lease.Milliseconds() || w.now-h.at > Lease
+}
+
+// Behind reports whether any expected partition was not read to its end, as far as is
+// known at a monotonic time.
+func (w *Watermark) Behind(now time.Duration) bool {
+	w.now = now
+	for p := range w.expected {
+		if r, told := w.reports[p]; !told || r.State == Unread || w.old(r) {
+			return true
+		}
+	}
+	return len(w.expected) == 0
 }
 
 // Value returns the watermark, None before there is one.
