@@ -42,12 +42,20 @@ func Run(ctx context.Context, o Options) error {
 	}
 	r.stages = &stages{
 		o: &o, progress: processors.NewProgress(o.panes(), o.Clock), sources: r.sources, status: r.status,
-		sessions: map[string]map[int]*kafka.Session{}, observe: observer.Committed, eventAge: observer.EventAge, cut: observer.LabelsCut,
+		notes: newStatus(), sessions: map[string]map[int]*kafka.Session{}, observe: observer.Committed, eventAge: observer.EventAge, cut: observer.LabelsCut,
 	}
 	for _, label := range processors.Labels {
 		observer.LabelsCut(label, 0)
 	}
 	readers := newReaders(r.stages, registry)
+	members := readers.members
+	if o.Rules != "" {
+		a, err := newAlerting(r.stages, readers, registry)
+		if err != nil {
+			return err
+		}
+		members = append(members, a.members()...)
+	}
 	r.status.set("kafka", "not reached yet")
 	if o.HTTPListen != "" {
 		l, err := listen(o.HTTPListen)
@@ -59,7 +67,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		group.Go(func() error { return serve(ctx, l, handler(r, readers.tables, registry)) })
 	}
-	group.Go(func() error { return r.start(readers.members) })
+	group.Go(func() error { return r.start(members) })
 	group.Go(func() error { r.tellReady(readers.tables); return nil })
 	return group.Wait()
 }
@@ -77,7 +85,7 @@ func handler(r *run, tables []queries.Table, registry *prometheus.Registry) http
 			for _, topic := range r.sources.missing() {
 				notes = append(notes, "source topic "+topic+" does not exist; it is read as soon as it appears")
 			}
-			return notes
+			return append(notes, r.stages.notes.missing()...)
 		},
 	}))
 	return mux

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"ragstreams/alerts/rabbitmq"
 	"ragstreams/kafka"
 	"ragstreams/processors"
 	"ragstreams/window"
@@ -58,6 +59,9 @@ type Options struct {
 	// lies there stays small beside the source topics.
 	PurgeInterval time.Duration
 
+	Rules string          // pattern of the names of rule files; "": no alerts
+	AMQP  rabbitmq.Config // where alerts go; without a URL they stay in the outbox
+
 	HTTPListen string // "" serves nothing
 	Logger     *slog.Logger
 	// OnListen is told the HTTP address once it is bound.
@@ -99,6 +103,7 @@ func DefaultOptions() Options {
 		MetadataInterval:   10 * time.Second,
 		Tick:               time.Second,
 		PurgeInterval:      30 * time.Second,
+		AMQP:               rabbitmq.Config{Declare: true},
 		HTTPListen:         "127.0.0.1:8080",
 		Logger:             slog.New(slog.DiscardHandler),
 		Clock:              processors.SystemClock(),
@@ -160,6 +165,12 @@ func (o *Options) groups() []string {
 	}
 	for _, table := range processors.TableNames {
 		groups = append(groups, n.TableGroup(table))
+	}
+	if o.Rules != "" {
+		groups = append(groups, n.AlertsGroup())
+		if o.AMQP.URL != "" {
+			groups = append(groups, n.PublisherGroup())
+		}
 	}
 	return groups
 }

@@ -24,6 +24,41 @@ type readers struct {
 	stages  *stages
 	members []member
 	tables  []queries.Table
+	read    []reading
+	traffic *views.View[tables.Traffic, *tables.Traffic]
+	latency *views.View[tables.Latency, *tables.Latency]
+	errors  *views.View[tables.Errors, *tables.Errors]
+}
+
+// reading is how far a view has come.
+type reading interface {
+	Watermark() (ms int64, ok bool)
+	Partitions() int32
+	Offset(partition int32) int64
+}
+
+// watermark returns the least watermark of all tables, false while one has none.
+func (r *readers) watermark() (least int64, ok bool) {
+	for i, v := range r.read {
+		mark, ok := v.Watermark()
+		if !ok {
+			return 0, false
+		}
+		if i == 0 || mark < least {
+			least = mark
+		}
+	}
+	return least, true
+}
+
+// offsets returns a number that changes whenever a table has changed.
+func (r *readers) offsets() (sum int64) {
+	for _, v := range r.read {
+		for p := range v.Partitions() {
+			sum += v.Offset(p)
+		}
+	}
+	return sum
 }
 
 // newReaders makes the views and registers their metrics.
@@ -33,6 +68,7 @@ func newReaders(s *stages, reg prometheus.Registerer) *readers {
 	latency := addView(r, &tables.LatencyTable, true)
 	errors := addView(r, &tables.ErrorsTable, true)
 	records := addView(r, &tables.RecordsTable, false)
+	r.traffic, r.latency, r.errors = traffic, latency, errors
 	reg.MustRegister(
 		metrics.Traffic(exported(s, traffic, &tables.TrafficTable), func() map[string]float64 { return rate(s, traffic) }),
 		metrics.Latency(exported(s, latency, &tables.LatencyTable)),
@@ -49,6 +85,7 @@ func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowe
 		Retention: o.PaneRetention, HourRetention: o.HourRetention, Trim: t.Trim,
 	})
 	r.tables = append(r.tables, queries.Of(v, t, windowed))
+	r.read = append(r.read, v)
 	r.members = append(r.members, viewMember(r.stages, v, t.Name))
 	if windowed {
 		r.members = append(r.members, windowsMember(r.stages, v, t.Name))

@@ -20,6 +20,7 @@ type stages struct {
 	progress *processors.Progress
 	sources  *sources
 	status   *status
+	notes    *status // what people should know, though it keeps nobody from being ready
 	observe  func(group string, took time.Duration, committed bool)
 	eventAge func(age time.Duration)
 	cut      func(label string, n int64)

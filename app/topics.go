@@ -29,6 +29,13 @@ func ownTopics(o *Options) []kafka.Topic {
 			kafka.Topic{Name: n.Windows(table), Partitions: o.Partitions, Create: true, Retention: o.HourRetention, Public: true},
 		)
 	}
+	if o.Rules != "" {
+		topics = append(topics,
+			kafka.Topic{Name: n.Evaluations(), Partitions: o.Partitions, Create: true, Retention: 24 * time.Hour},
+			kafka.Topic{Name: n.Alerts(), Partitions: o.Partitions, Create: true, Compact: true},
+			kafka.Topic{Name: n.Outbox(), Partitions: o.Partitions, Create: true, Retention: side, Public: true},
+		)
+	}
 	return topics
 }
 

@@ -20,8 +20,6 @@ type settings struct {
 	logLevel  string
 	logFormat string
 	dataDir   string
-	amqpURL   string
-	rules     string
 }
 
 // setting is one key of the configuration. The table of all of them is the only
@@ -109,8 +107,13 @@ var allSettings = []setting{
 	{key: "log.level", value: func(s *settings) any { return &s.logLevel }, help: "`debug`, `info`, `warn` or `error`", check: oneOf("log.level", func(s *settings) string { return s.logLevel }, "debug", "info", "warn", "error")},
 	{key: "log.format", value: func(s *settings) any { return &s.logFormat }, help: "`text` or `json`", check: oneOf("log.format", func(s *settings) string { return s.logFormat }, "text", "json")},
 	{key: "data_dir", value: func(s *settings) any { return &s.dataDir }, help: "folder for what is kept on disk", later: true},
-	{key: "rules", value: func(s *settings) any { return &s.rules }, help: "glob of Prometheus rule files", later: true, check: checkGlob},
-	{key: "amqp.url", value: func(s *settings) any { return &s.amqpURL }, help: "RabbitMQ that alerts go to, `amqp://` or `amqps://`", later: true, check: checkAMQP},
+	{key: "rules", value: func(s *settings) any { return &s.app.Rules }, help: "pattern of the names of Prometheus rule files, such as `rules/*.yaml`; empty: no alerts", check: checkGlob},
+	{key: "amqp.url", value: func(s *settings) any { return &s.app.AMQP.URL }, help: "RabbitMQ that alerts are published to, `amqp://` or `amqps://`; empty: they stay in the outbox topic", check: checkAMQP},
+	{key: "amqp.declare", value: func(s *settings) any { return &s.app.AMQP.Declare }, help: "declare the exchanges `error_event` and `error_event.unrouted` and the queue of the latter; false: they must be there"},
+	{key: "amqp.tls.ca_file", value: func(s *settings) any { return &s.app.AMQP.CAFile }, help: "PEM file of the authorities to trust; empty: the system's"},
+	{key: "amqp.tls.cert_file", value: func(s *settings) any { return &s.app.AMQP.CertFile }, help: "PEM client certificate; without a user in the URL it is the login, too"},
+	{key: "amqp.tls.key_file", value: func(s *settings) any { return &s.app.AMQP.KeyFile }, help: "PEM key of the client certificate"},
+	{key: "amqp.tls.server_name", value: func(s *settings) any { return &s.app.AMQP.ServerName }, help: "name expected in the server's certificate; empty: its address"},
 }
 
 func oneOf(key string, get func(*settings) string, accepted ...string) func(*settings) error {
@@ -125,17 +128,17 @@ func oneOf(key string, get func(*settings) string, accepted ...string) func(*set
 }
 
 func checkGlob(s *settings) error {
-	if _, err := filepath.Match(s.rules, ""); err != nil {
-		return fmt.Errorf("rules is %q: want a file name pattern such as rules/*.yaml", s.rules)
+	if _, err := filepath.Match(s.app.Rules, ""); err != nil {
+		return fmt.Errorf("rules is %q: want a file name pattern such as rules/*.yaml", s.app.Rules)
 	}
 	return nil
 }
 
 func checkAMQP(s *settings) error {
-	if s.amqpURL == "" {
+	if s.app.AMQP.URL == "" {
 		return nil
 	}
-	u, err := url.Parse(s.amqpURL)
+	u, err := url.Parse(s.app.AMQP.URL)
 	if err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || u.Host == "" {
 		return fmt.Errorf("amqp.url: want amqp://user:password@host:port/vhost or amqps://…")
 	}

@@ -26,6 +26,8 @@ done </proc/mounts
 for dir in "$1"/*/; do
     if [[ -f $dir/prometheus.yml ]]; then
         "$here/prometheus.sh" stop "$dir" && rm -rf "$dir/data"
+    elif [[ -f $dir/rabbitmq.conf ]]; then
+        "$here/rabbitmq.sh" stop "$dir" && rm -rf "$dir/mnesia"
     elif [[ -f $dir/layout ]]; then
         "$here/kafka.sh" stop "$dir" && rm -rf "$dir"/?/data
     fi

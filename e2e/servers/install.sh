@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
 # install.sh            installs all that the servers here need, Kafka's jars included
-# install.sh TOOL...    only these: java, mvn, prometheus, openssl, curl
+# install.sh TOOL...    only these: java, mvn, prometheus, rabbitmq, openssl, curl
 #
 # For Debian and its kin. What is there already is kept, wherever it comes from, so
 # a second run changes nothing and takes no time. Needs root only to add a package.
@@ -13,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
 source "$here/lib.sh"
 
-declare -A package=([java]=default-jre-headless [mvn]=maven [prometheus]=prometheus [openssl]=openssl [curl]=curl)
+declare -A package=([java]=default-jre-headless [mvn]=maven [prometheus]=prometheus [rabbitmq]=rabbitmq-server [openssl]=openssl [curl]=curl)
 
 # Kafka 4 runs on Java 17 or newer.
 have_java() {
@@ -22,7 +22,13 @@ have_java() {
     [[ $version =~ version\ \"([0-9]+) ]] && ((BASH_REMATCH[1] >= 17))
 }
 
-have() { if [[ $1 == java ]]; then have_java; else command -v "$1" >/dev/null; fi; }
+have() {
+    case $1 in
+        java) have_java ;;
+        rabbitmq) [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
 
 if [[ ${1:-} == --have-java ]]; then
     have_java
@@ -31,7 +37,7 @@ fi
 
 missing=()
 tools=("$@")
-(($#)) || tools=(java mvn prometheus openssl curl)
+(($#)) || tools=(java mvn prometheus rabbitmq openssl curl)
 for tool in "${tools[@]}"; do
     [[ -n ${package[$tool]:-} ]] || die "'$tool' is unknown; there are ${!package[*]}"
     have "$tool" || missing+=("${package[$tool]}")
@@ -43,6 +49,8 @@ if ((${#missing[@]})); then
     ((EUID == 0)) || die "missing ${missing[*]}; as root: $install"
     echo "install.sh: $install" >&2
     export DEBIAN_FRONTEND=noninteractive
+    # A package must not start a server of its own: ours listen where they are told to.
+    export RUNLEVEL=1
     apt-get update -q >&2 || die "apt-get update found no package lists"
     apt-get install -q -y --no-install-recommends "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}"
     for tool in "${tools[@]}"; do

@@ -1,0 +1,391 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"ragstreams/alerts"
+	"ragstreams/alerts/rabbitmq"
+	"ragstreams/alerts/rules"
+	"ragstreams/codecs"
+	"ragstreams/kafka"
+	"ragstreams/metrics"
+	"ragstreams/processors"
+	"ragstreams/queries"
+	"ragstreams/series"
+	"ragstreams/tables"
+	"ragstreams/views"
+
+	"github.com/lovoo/goka"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// alerting watches the tables: it evaluates the rules, keeps the state of every alert,
+// and publishes what people are to be told. Rules are evaluated where the first
+// partition of the evaluations is owned.
+type alerting struct {
+	stages    *stages
+	readers   *readers
+	store     *series.Store
+	set       *rules.Set
+	book      *alerts.Book
+	restored  atomic.Bool // book
+	evaluator *rules.Evaluator
+	observer  *metrics.Alerts
+}
+
+// newAlerting loads the rules. A mistake in them ends the program when it starts.
+func newAlerting(s *stages, r *readers, reg prometheus.Registerer) (*alerting, error) {
+	set, err := rules.Load(s.o.Rules)
+	if err != nil {
+		return nil, err
+	}
+	a := &alerting{
+		stages: s, readers: r, set: set, book: alerts.NewBook(), evaluator: rules.NewEvaluator(),
+		store:    series.New(series.Traffic(r.traffic), series.Latency(r.latency), series.Errors(r.errors)),
+		observer: metrics.NewAlerts(reg, alerts.MessageFiring, alerts.MessageResolved),
+	}
+	a.observer.Rules(set.Len(), true)
+	return a, nil
+}
+
+// Pace of evaluations.
+const (
+	evaluateEvery = 100 * time.Millisecond // when the tables have changed
+	evaluateIdle  = time.Second            // when they have not, for silence may alert, too
+	// evaluateShare bounds the time that evaluations take of all time: what an evaluation
+	// took, as many times, is waited for at least.
+	evaluateShare = 4
+)
+
+// members returns the parts of alerting.
+func (a *alerting) members() []member {
+	n := a.stages.o.names()
+	list := []member{
+		{n.AlertsGroup() + "-0", func(ctx context.Context) error {
+			return a.stages.runSession(ctx, n.AlertsGroup(), n.Evaluations(), n.Alerts(), 0, false, func(out processors.Output) stage {
+				s := processors.NewAlerts(processors.AlertsConfig{Names: n, Refused: func(err error) {
+					a.stages.o.Logger.Warn("an evaluation is left out", "error", err)
+				}}, out)
+				return stage{s.Graph(), func(_ context.Context, as kafka.Assignment) (kafka.Task, error) {
+					return s.Assign(as.Partition, as.Rows)
+				}}
+			})
+		}},
+		{"view of alerts", a.follow},
+		{rulesPart, a.evaluate},
+	}
+	if a.stages.o.AMQP.URL != "" {
+		list = append(list, member{publisherPart, a.publish}, member{"outbox", a.measureOutbox})
+	}
+	return list
+}
+
+// Parts of the program.
+const (
+	rulesPart     = "rules"
+	publisherPart = "alerts to RabbitMQ"
+)
+
+// follow keeps the book.
+func (a *alerting) follow(ctx context.Context) error {
+	o := a.stages.o
+	var opened kafka.Opened
+	defer opened.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	view, err := goka.NewView(o.Kafka.Brokers, goka.Table(o.names().Alerts()), codecs.Raw{},
+		goka.WithViewConsumerSaramaBuilder(opened.Consumers(o.Kafka, 2*o.SessionTimeout)),
+		goka.WithViewTopicManagerBuilder(opened.TopicManagers(o.Kafka)),
+		goka.WithViewStorageBuilder(kafka.ViewStorage()),
+		goka.WithViewHasher(kafka.Hasher),
+		goka.WithViewLogger(kafka.GokaLogger(o.Logger)),
+		goka.WithViewCallback(kafka.SkipControl(func(_ int32, _ int64, key string, value []byte) error { return a.book.Update(key, value) })),
+	)
+	if err != nil {
+		return fmt.Errorf("open view of alerts: %w", err)
+	}
+	go func() {
+		select {
+		case <-view.WaitRunning():
+			a.restored.Store(true)
+			a.stages.status.clear("view of alerts")
+		case <-ctx.Done():
+		}
+	}()
+	return view.Run(ctx)
+}
+
+// evaluate evaluates the rules whenever the tables have changed, while this instance is
+// the one to do so.
+func (a *alerting) evaluate(ctx context.Context) error {
+	o := a.stages.o
+	sender, err := kafka.NewSender(o.Kafka)
+	if err != nil {
+		return err
+	}
+	defer sender.Close()
+	a.stages.status.clear(rulesPart)
+	var seen int64
+	var last time.Time
+	wait := evaluateEvery
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		wait = evaluateEvery
+		if _, mine := a.stages.owned(o.names().AlertsGroup())[0]; !mine || !a.ready() {
+			a.observer.Active(nil)
+			continue
+		}
+		offsets := a.readers.offsets()
+		if offsets == seen && time.Since(last) < evaluateIdle {
+			continue
+		}
+		seen, last = offsets, time.Now()
+		if err := a.round(ctx, sender); err != nil {
+			return err
+		}
+		wait = max(wait, evaluateShare*time.Since(last))
+	}
+}
+
+// ready reports whether everything that rules look at is restored.
+func (a *alerting) ready() bool {
+	return a.restored.Load() && !slices.ContainsFunc(a.readers.tables, func(t queries.Table) bool { _, missing := t.Recovery(); return missing != "" })
+}
+
+// now returns the time to evaluate for: the clock's, while the tables follow it.
+// With a backlog it is the time that the tables have come to.
+func (a *alerting) now() (time.Time, bool) {
+	now := a.stages.o.Clock.Wall()
+	mark, ok := a.readers.watermark()
+	if !ok {
+		return now, !a.stages.progress.Behind()
+	}
+	if lag := now.Sub(time.UnixMilli(mark)); lag < a.stages.o.Pane || !a.stages.progress.Behind() {
+		return now, true
+	}
+	return time.UnixMilli(mark), true
+}
+
+func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
+	o := a.stages.o
+	at, ok := a.now()
+	if !ok {
+		return nil
+	}
+	known := a.book.Rows()
+	began := time.Now()
+	said, faults, err := a.evaluator.Evaluate(ctx, a.set, rules.Moment{
+		At: at, Series: a.store.Snapshot(at), Known: known, Describe: a.describer(at),
+	})
+	if err != nil {
+		return nil // ctx has ended
+	}
+	a.observer.Evaluated(time.Since(began))
+	for _, f := range faults {
+		a.observer.Failed(f.Group, f.Rule)
+		o.Logger.Warn("a rule cannot be evaluated, its alerts stay as they are", "group", f.Group, "rule", f.Rule, "error", f.Err)
+	}
+	states := map[string]int{alerts.Pending.String(): 0, alerts.Firing.String(): 0}
+	for _, row := range known {
+		if row.State != alerts.Inactive {
+			states[row.State.String()]++
+		}
+	}
+	a.observer.Active(states)
+	if len(said) == 0 {
+		return nil
+	}
+	records := make([]kafka.Message, len(said))
+	for i := range said {
+		records[i] = kafka.Message{Key: []byte(said[i].Key), Value: said[i].Append(nil)}
+	}
+	return sender.Send(ctx, o.names().Evaluations(), records)
+}
+
+// describer returns what adds to an alert how fresh the tables are, and the error
+// groups that it may be about.
+func (a *alerting) describer(at time.Time) func(about *alerts.About) {
+	var mark *time.Time
+	var lag alerts.Seconds
+	if ms, ok := a.readers.watermark(); ok {
+		t := time.UnixMilli(ms).UTC()
+		mark, lag = &t, alerts.Seconds(max(0, a.stages.o.Clock.Wall().Sub(t)))
+	}
+	groups := map[alerts.Seconds][]errorGroup{}
+	return func(about *alerts.About) {
+		about.Watermark, about.Lag = mark, lag
+		all, read := groups[about.Window]
+		if !read {
+			all = a.errorGroups(at, time.Duration(about.Window))
+			groups[about.Window] = all
+		}
+		about.ErrorGroups = nil
+		for _, g := range all {
+			if len(about.ErrorGroups) < maxErrorGroups && g.has(about.Labels) {
+				about.ErrorGroups = append(about.ErrorGroups, g.ErrorGroup)
+			}
+		}
+	}
+}
+
+const (
+	maxErrorGroups = 3               // of one message
+	leastErrorSpan = 5 * time.Minute // that they are looked for in
+)
+
+// errorGroup is an error group and its dimensions.
+type errorGroup struct {
+	dims []string
+	alerts.ErrorGroup
+}
+
+// errorGroups returns the error groups of the time before, those with the most errors
+// first.
+func (a *alerting) errorGroups(at time.Time, span time.Duration) []errorGroup {
+	var all []errorGroup
+	from := at.Add(-max(span, leastErrorSpan)).UnixMilli()
+	_, err := a.readers.errors.Query(views.Query{From: from, To: max(from, at.UnixMilli())}, func(key string, m, _ *tables.Errors, _ tables.Span, _ int64) {
+		dims, err := tables.ErrorsTable.DimsOf(key)
+		if err != nil || key == tables.OverflowKey {
+			return
+		}
+		g := errorGroup{dims, alerts.ErrorGroup{Fingerprint: dims[3], ErrorType: m.ErrorType, Template: m.Template, Count: m.Count}}
+		for _, s := range []tables.Sample{m.Newest, m.Slowest} {
+			if s.TraceID != "" && !slices.Contains(g.Traces, s.TraceID) {
+				g.Traces, g.Links = append(g.Traces, s.TraceID), append(g.Links, "/api/traces/"+s.TraceID)
+			}
+		}
+		all = append(all, g)
+	})
+	if err != nil {
+		a.stages.o.Logger.Warn("error groups cannot be read for an alert", "error", err)
+	}
+	slices.SortFunc(all, func(a, b errorGroup) int {
+		if a.Count != b.Count {
+			return int(b.Count - a.Count)
+		}
+		return strings.Compare(a.Fingerprint, b.Fingerprint)
+	})
+	return all
+}
+
+// has reports whether an error group has the dimensions that an alert tells of.
+func (g *errorGroup) has(labels map[string]string) bool {
+	for i, name := range tables.ErrorsTable.Dims {
+		if value := labels[name]; value != "" && value != g.dims[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// measureOutbox measures, where rules are evaluated, what waits to be published.
+func (a *alerting) measureOutbox(ctx context.Context) error {
+	o := a.stages.o
+	n := o.names()
+	a.stages.status.clear("outbox")
+	for tick := time.Tick(5 * time.Second); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick:
+		}
+		if _, mine := a.stages.owned(n.AlertsGroup())[0]; !mine {
+			a.observer.Outbox(0)
+			continue
+		}
+		ends, err := kafka.EndOffsets(ctx, o.Kafka, n.Outbox())
+		if err != nil {
+			return err
+		}
+		done, err := kafka.GroupOffsets(ctx, o.Kafka, n.PublisherGroup(), n.Outbox())
+		if err != nil {
+			return err
+		}
+		var left int64
+		for p, end := range ends {
+			left += end - max(done[p].Offset, 0)
+		}
+		a.observer.Outbox(left)
+	}
+}
+
+// messageType tells receivers what the body is.
+const messageType = "ragstreams.alert.v1"
+
+// refusedPause is how long a publisher waits after RabbitMQ refused what is configured.
+const refusedPause = time.Minute
+
+// publish hands the outbox on to RabbitMQ.
+func (a *alerting) publish(ctx context.Context) error {
+	o := a.stages.o
+	cfg := o.AMQP
+	cfg.Logger = o.Logger
+	var sent map[string]alerts.Message // by id
+	cfg.Observer = rabbitmq.Observer{
+		Confirmed: func(m *rabbitmq.Message) {
+			told := sent[m.ID]
+			a.observer.Published(told.State, o.Clock.Wall().Sub(told.Decided))
+		},
+		Unrouted:    func(string) { a.observer.Unrouted(1) },
+		Republished: func(_ *rabbitmq.Message, why string) { a.observer.Republished(why, 1) },
+		Connected: func(is bool, reason error) {
+			a.observer.Connected(is)
+			if is {
+				a.stages.notes.clear(publisherPart)
+			} else {
+				a.stages.notes.set(publisherPart, "RabbitMQ cannot be reached; messages wait in the outbox: "+reason.Error())
+			}
+		},
+		Blocked: a.observer.Blocked,
+	}
+	publisher, err := rabbitmq.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer publisher.Close()
+	return kafka.Delivery{
+		Config: o.Kafka, Group: o.names().PublisherGroup(), Topic: o.names().Outbox(), Instance: o.Instance,
+		Timeout: o.SessionTimeout, LeaveOnStop: o.LeaveOnStop,
+		OnReady: func() { a.stages.status.clear(publisherPart) },
+		Again:   func(n int) { a.observer.Republished("takeover", n) },
+		Deliver: func(ctx context.Context, records []kafka.Message, done func(i int)) error {
+			sent = map[string]alerts.Message{}
+			var messages []rabbitmq.Message
+			var index []int // of records
+			for i, r := range records {
+				var m alerts.Message
+				if err := m.Decode(r.Value); err != nil {
+					return fmt.Errorf("outbox partition %d, offset %d: %w", r.Partition, r.Offset, err)
+				}
+				sent[m.ID] = m
+				index = append(index, i)
+				messages = append(messages, rabbitmq.Message{
+					Key: m.Key, ID: m.ID, Correlation: alerts.Fingerprint(m.Key), RoutingKey: m.RoutingKey(), Type: messageType,
+					ContentType: "application/json", Time: m.Decided, Body: r.Value,
+					Headers: map[string]string{"state": m.State, "severity": m.Severity, "alertname": m.Rule},
+				})
+			}
+			err := publisher.Publish(ctx, messages, func(i int) { done(index[i]) })
+			if errors.Is(err, rabbitmq.ErrRefused) {
+				o.Logger.Error("alerts cannot be published; it is tried again in a minute", "error", err)
+				select {
+				case <-ctx.Done():
+				case <-time.After(refusedPause):
+				}
+				return nil // what is not done comes again
+			}
+			return err
+		},
+	}.Run(ctx)
+}
