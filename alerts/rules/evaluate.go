@@ -221,7 +221,7 @@ type found struct {
 }
 
 func (o *round) find(r *rule, sample promql.Sample) found {
-	f := found{sample: sample, from: sample.Metric.DropMetricName(), labels: map[string]string{}}
+	f := found{sample: sample, from: sample.Metric.DropReserved(func(name string) bool { return name == model.MetricNameLabel }), labels: map[string]string{}}
 	f.from.Range(func(l labels.Label) { f.labels[l.Name] = l.Value })
 	data := template.AlertTemplateData(maps.Clone(f.labels), nil, "", sample)
 	f.expand = func(text string) string {

@@ -23,7 +23,6 @@ import (
 type recorder struct {
 	span   int64                          // milliseconds
 	byName map[string]map[uint64]*written // by the hash of the labels
-	newest int64
 }
 
 // written is one recorded series.
