@@ -32,7 +32,7 @@ type alerting struct {
 	stages    *stages
 	readers   *readers
 	store     *series.Store
-	set       *rules.Set
+	files     *ruleFiles
 	book      *alerts.Book
 	restored  atomic.Bool // book
 	evaluator *rules.Evaluator
@@ -41,17 +41,18 @@ type alerting struct {
 
 // newAlerting loads the rules. A mistake in them ends the program when it starts.
 func newAlerting(s *stages, r *readers, reg prometheus.Registerer) (*alerting, error) {
-	set, err := rules.Load(s.o.Rules)
-	if err != nil {
+	observer := metrics.NewAlerts(reg, alerts.MessageFiring, alerts.MessageResolved)
+	files := &ruleFiles{pattern: s.o.Rules, stages: s, observer: observer}
+	if err := files.open(); err != nil {
 		return nil, err
 	}
-	a := &alerting{
-		stages: s, readers: r, set: set, book: alerts.NewBook(), evaluator: rules.NewEvaluator(),
-		store:    series.New(series.Traffic(r.traffic), series.Latency(r.latency), series.Errors(r.errors)),
-		observer: metrics.NewAlerts(reg, alerts.MessageFiring, alerts.MessageResolved),
-	}
-	a.observer.Rules(set.Len(), true)
-	return a, nil
+	return &alerting{
+		stages: s, readers: r, files: files, observer: observer, book: alerts.NewBook(), evaluator: rules.NewEvaluator(),
+		store: series.New(
+			series.Traffic(r.traffic), series.Latency(r.latency), series.Errors(r.errors),
+			series.Gauge(metrics.QPS, tables.TrafficTable.Dims, r.visitRates), series.Gauge(metrics.Lag, []string{"table"}, r.visitLags),
+		),
+	}, nil
 }
 
 // Pace of evaluations.
@@ -79,6 +80,7 @@ func (a *alerting) members() []member {
 		}},
 		{"view of alerts", a.follow},
 		{rulesPart, a.evaluate},
+		{rulesPart + " files", func(ctx context.Context) error { return a.files.watch(ctx, a.stages.o.ReloadRules) }},
 	}
 	if a.stages.o.AMQP.URL != "" {
 		list = append(list, member{publisherPart, a.publish}, member{"outbox", a.measureOutbox})
@@ -184,7 +186,7 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 	}
 	known := a.book.Rows()
 	began := time.Now()
-	said, faults, err := a.evaluator.Evaluate(ctx, a.set, rules.Moment{
+	said, faults, err := a.evaluator.Evaluate(ctx, a.files.current(), rules.Moment{
 		At: at, Series: a.store.Snapshot(at), Known: known, Describe: a.describer(at),
 	})
 	if err != nil {

@@ -49,12 +49,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	readers := newReaders(r.stages, registry)
 	members := readers.members
+	var files *ruleFiles
 	if o.Rules != "" {
 		a, err := newAlerting(r.stages, readers, registry)
 		if err != nil {
 			return err
 		}
-		members = append(members, a.members()...)
+		members, files = append(members, a.members()...), a.files
 	}
 	r.status.set("kafka", "not reached yet")
 	if o.HTTPListen != "" {
@@ -65,7 +66,7 @@ func Run(ctx context.Context, o Options) error {
 		if o.OnListen != nil {
 			o.OnListen(l.Addr().String())
 		}
-		group.Go(func() error { return serve(ctx, l, handler(r, readers.tables, registry)) })
+		group.Go(func() error { return serve(ctx, l, handler(r, readers.tables, files, registry)) })
 	}
 	group.Go(func() error { return r.start(members) })
 	group.Go(func() error { r.tellReady(readers.tables); return nil })
@@ -73,11 +74,12 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // handler serves console, tables, health and metrics.
-func handler(r *run, tables []queries.Table, registry *prometheus.Registry) http.Handler {
+func handler(r *run, tables []queries.Table, files *ruleFiles, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, Registry: registry, ErrorLog: slog.NewLogLogger(r.o.Logger.Handler(), slog.LevelError),
 	}))
+	mux.Handle("POST /-/reload", files)
 	mux.Handle("/", queries.Handler(queries.Options{
 		Tables: tables, Now: r.o.Clock.Wall, Missing: r.status.missing,
 		Notes: func() []string {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"ragstreams/alerts/rabbitmq"
+	"ragstreams/alerts/rules"
 	"ragstreams/kafka"
 	"ragstreams/processors"
 	"ragstreams/tables"
@@ -15,6 +17,13 @@ import (
 // it found, line by line, and an error when the program would not run.
 func Check(ctx context.Context, o Options) ([]string, error) {
 	lines := []string{"configuration: ok"}
+	if o.Rules != "" {
+		set, err := rules.Load(o.Rules)
+		if err != nil {
+			return lines, err
+		}
+		lines = append(lines, fmt.Sprintf("rules: %d in %s", set.Len(), o.Rules))
+	}
 	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := kafka.Reachable(reach, o.Kafka); err != nil {
@@ -65,6 +74,12 @@ func Topology(o Options) string {
 	section(n.AssembleGroup(), n.Events(), out...)
 	for _, table := range processors.TableNames {
 		section(n.TableGroup(table), n.Partials(table), n.Table(table)+" (changelog)", n.Windows(table))
+	}
+	if o.Rules != "" {
+		section(n.AlertsGroup(), n.Evaluations(), n.Alerts()+" (changelog)", n.Outbox())
+		if o.AMQP.URL != "" {
+			section(n.PublisherGroup(), n.Outbox(), "RabbitMQ, exchange "+rabbitmq.Exchange)
+		}
 	}
 	fmt.Fprintf(&b, "pane %s, grace %s, %d partitions, transactions at most %s apart without a backlog\n", o.Pane, o.Grace, o.Partitions, o.CommitInterval)
 	return b.String()

@@ -59,8 +59,10 @@ type Options struct {
 	// lies there stays small beside the source topics.
 	PurgeInterval time.Duration
 
-	Rules string          // pattern of the names of rule files; "": no alerts
-	AMQP  rabbitmq.Config // where alerts go; without a URL they stay in the outbox
+	Rules string // pattern of the names of rule files; "": no alerts
+	// ReloadRules makes the rule files be read again, with every value; may be nil.
+	ReloadRules <-chan struct{}
+	AMQP        rabbitmq.Config // where alerts go; without a URL they stay in the outbox
 
 	HTTPListen string // "" serves nothing
 	Logger     *slog.Logger

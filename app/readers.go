@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,7 @@ type readers struct {
 	stages  *stages
 	members []member
 	tables  []queries.Table
-	read    []reading
+	read    map[string]reading // by table
 	traffic *views.View[tables.Traffic, *tables.Traffic]
 	latency *views.View[tables.Latency, *tables.Latency]
 	errors  *views.View[tables.Errors, *tables.Errors]
@@ -39,16 +40,34 @@ type reading interface {
 
 // watermark returns the least watermark of all tables, false while one has none.
 func (r *readers) watermark() (least int64, ok bool) {
-	for i, v := range r.read {
+	least = math.MaxInt64
+	for _, v := range r.read {
 		mark, ok := v.Watermark()
 		if !ok {
 			return 0, false
 		}
-		if i == 0 || mark < least {
-			least = mark
-		}
+		least = min(least, mark)
 	}
 	return least, true
+}
+
+// visitLags visits how far every table is behind the clock, in seconds.
+func (r *readers) visitLags(visit func(labels []string, v float64)) {
+	now := r.stages.o.Clock.Wall()
+	for name, v := range r.read {
+		if mark, ok := v.Watermark(); ok {
+			visit([]string{name}, max(0, now.Sub(time.UnixMilli(mark)).Seconds()))
+		}
+	}
+}
+
+// visitRates visits the events a second of every series, as the metric shows them.
+func (r *readers) visitRates(visit func(labels []string, v float64)) {
+	for key, v := range rate(r.stages, r.traffic) {
+		if dims, err := tables.TrafficTable.DimsOf(key); err == nil {
+			visit(dims, v)
+		}
+	}
 }
 
 // offsets returns a number that changes whenever a table has changed.
@@ -63,7 +82,7 @@ func (r *readers) offsets() (sum int64) {
 
 // newReaders makes the views and registers their metrics.
 func newReaders(s *stages, reg prometheus.Registerer) *readers {
-	r := &readers{stages: s}
+	r := &readers{stages: s, read: map[string]reading{}}
 	traffic := addView(r, &tables.TrafficTable, true)
 	latency := addView(r, &tables.LatencyTable, true)
 	errors := addView(r, &tables.ErrorsTable, true)
@@ -85,7 +104,7 @@ func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowe
 		Retention: o.PaneRetention, HourRetention: o.HourRetention, Trim: t.Trim,
 	})
 	r.tables = append(r.tables, queries.Of(v, t, windowed))
-	r.read = append(r.read, v)
+	r.read[t.Name] = v
 	r.members = append(r.members, viewMember(r.stages, v, t.Name))
 	if windowed {
 		r.members = append(r.members, windowsMember(r.stages, v, t.Name))

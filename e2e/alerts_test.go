@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -359,5 +360,13 @@ func (a *alarm) kill(i *instance) {
 	a.t.Helper()
 	if err := i.Kill(); err != nil {
 		a.t.Fatal(err)
+	}
+}
+
+// What is shipped is taken by Prometheus, too.
+func TestPromtoolTakesTheRules(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "promtool", "check", "rules", filepath.Join(site.Root, "grafana", "rules", "ragstreams.yaml")).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -50,10 +50,16 @@ func define(name string, t Type, help string, labels ...string) *metric {
 	return m
 }
 
+// Names of metrics that rules may ask for, too.
+const (
+	QPS = "rag_qps"
+	Lag = "analytics_lag_seconds"
+)
+
 // Metrics of the product, by series of the tables.
 var (
 	events      = define(tables.MetricEvents, Counter, "Events counted, by whether they succeeded.", "tenant", "app", "event_type", "status")
-	qps         = define("rag_qps", Gauge, "Events a second over the newest minute of event time.", "tenant", "app", "event_type")
+	qps         = define(QPS, Gauge, "Events a second over the newest minute of event time.", "tenant", "app", "event_type")
 	duration    = define(tables.MetricDuration, Histogram, "How long stages took, failed calls included.", "tenant", "app", "stage", "model")
 	ttft        = define(tables.MetricTTFT, Histogram, "Time to the first token, of calls that told it.", "tenant", "app", "stage", "model")
 	errorEvents = define(tables.MetricErrors, Counter, "Errors, by group of equal messages.", "tenant", "app", "stage", "fingerprint", "error_type")
@@ -64,7 +70,7 @@ var (
 	records       = define("analytics_records_total", Counter, "Records of source topics, by what became of them.", "topic", "outcome", "reason")
 	recordsIn     = define("analytics_records_in_total", Counter, "Records read from source topics.", "topic")
 	inFlight      = define("analytics_records_in_flight", Gauge, "Records read that have no outcome yet.", "topic")
-	lag           = define("analytics_lag_seconds", Gauge, "How far the table's watermark is behind the clock.", "table")
+	lag           = define(Lag, Gauge, "How far the table's watermark is behind the clock.", "table")
 	seriesCount   = define("analytics_series", Gauge, "Series of the table, in partitions owned by this instance.", "table")
 	overflow      = define("analytics_series_overflow_total", Counter, "Events counted in the overflow series because of a limit.", "table")
 	labelsCut     = define("analytics_labels_cut_total", Counter, "Values of events that were too long: cut, or left out as a sample (trace_id).", "label")

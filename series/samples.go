@@ -131,6 +131,7 @@ func (c *cursor) Err() error { return nil }
 // floats iterates over the samples of a counter.
 type floats struct {
 	cursor
+	floatsOnly
 	totals []int64 // after as many spans as the index says
 	unit   float64
 }
@@ -158,14 +159,17 @@ func (it *floats) At() (int64, float64) {
 	return s.t, float64(it.totals[s.spans]) * it.unit
 }
 
+// floatsOnly is the part of an iterator that has no histograms.
+type floatsOnly struct{}
+
 // AtHistogram implements chunkenc.Iterator.
-func (it *floats) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
-	panic("BUG: a counter has no histograms")
+func (floatsOnly) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram) {
+	panic("BUG: the samples are floats")
 }
 
 // AtFloatHistogram implements chunkenc.Iterator.
-func (it *floats) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
-	panic("BUG: a counter has no histograms")
+func (floatsOnly) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
+	panic("BUG: the samples are floats")
 }
 
 // histograms iterates over the samples of a histogram. It holds the total of the

@@ -362,6 +362,23 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
+func TestGauge(t *testing.T) {
+	lag := series.Gauge("analytics_lag_seconds", []string{"table"}, func(visit func([]string, float64)) {
+		visit([]string{"errors"}, 7)
+		visit([]string{"traffic"}, 90)
+	})
+	s := series.New(lag).Snapshot(at(60))
+	for _, c := range []struct{ expr, want string }{
+		{`max(analytics_lag_seconds) > 60`, `{} => 90 @[1764000060000]`},
+		{`analytics_lag_seconds{table="errors"}`, `analytics_lag_seconds{table="errors"} => 7 @[1764000060000]`},
+		{`analytics_lag_seconds offset 1s`, ``},
+	} {
+		if got := strings.Replace(eval(t, s, at(60), c.expr), `{__name__="analytics_lag_seconds", `, `analytics_lag_seconds{`, 1); got != c.want {
+			t.Errorf("%s: %q, want %q", c.expr, got, c.want)
+		}
+	}
+}
+
 // scalar evaluates an expression of one number.
 func scalar(t *testing.T, s *series.Snapshot, now time.Time, expr string) float64 {
 	t.Helper()

@@ -99,7 +99,7 @@ func (f *family) visit(matchers []*labels.Matcher, found func(m member)) {
 		}
 		found(m)
 	}
-	var least []int
+	var least []int // of those that have one of the labels
 	chosen := false
 	for _, x := range matchers {
 		if x.Type == labels.MatchEqual && x.Name != model.MetricNameLabel && x.Value != "" {
@@ -108,7 +108,7 @@ func (f *family) visit(matchers []*labels.Matcher, found func(m member)) {
 			}
 		}
 	}
-	if !chosen {
+	if !chosen || f.having == nil { // without an index
 		for _, m := range f.members {
 			check(m)
 		}

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
 
 	"ragstreams/app"
 )
@@ -43,8 +46,30 @@ func runRun(ctx context.Context, env environment, args []string) error {
 	s.app.Logger = log
 	s.app.Version = version()
 	s.app.OnListen = func(addr string) { log.Info("listening", "http", "http://"+addr) }
+	s.app.ReloadRules = onHangup(ctx)
 	log.Info("starting", "instance", s.app.Instance, "brokers", strings.Join(s.app.Kafka.Brokers, ","), "prefix", s.app.Prefix)
 	return app.Run(ctx, s.app)
+}
+
+// onHangup returns a channel that gets a value for every SIGHUP, until ctx ends.
+func onHangup(ctx context.Context) <-chan struct{} {
+	signals, asked := make(chan os.Signal, 1), make(chan struct{}, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-signals:
+				select {
+				case asked <- struct{}{}:
+				default: // it is about to be done
+				}
+			}
+		}
+	}()
+	return asked
 }
 
 func runCheck(ctx context.Context, env environment, args []string) error {

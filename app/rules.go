@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"ragstreams/alerts/rules"
+	"ragstreams/metrics"
+)
+
+// ruleFiles are the rules in use. They are read again when a file has changed, and when
+// somebody says so: all of them or none. A mistake in one leaves those before in use,
+// and is told in the log, in metrics and in the notes of /readyz, until it is mended. It
+// is safe for concurrent use.
+type ruleFiles struct {
+	pattern  string
+	stages   *stages
+	observer *metrics.Alerts
+
+	mu   sync.Mutex
+	set  *rules.Set
+	seen [sha256.Size]byte // of the files that were read last, right or wrong
+}
+
+// rulesInterval is how often files are looked at.
+const rulesInterval = 5 * time.Second
+
+// open reads the rules for the first time.
+func (f *ruleFiles) open() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen = f.digest()
+	set, err := rules.Load(f.pattern)
+	if err != nil {
+		return err
+	}
+	f.use(set)
+	return nil
+}
+
+func (f *ruleFiles) use(set *rules.Set) {
+	f.set = set
+	f.observer.Rules(set.Len(), true)
+	f.stages.notes.clear(rulesPart)
+}
+
+// current returns the rules in use.
+func (f *ruleFiles) current() *rules.Set {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.set
+}
+
+// reload reads the rules again.
+func (f *ruleFiles) reload(why string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen = f.digest()
+	set, err := rules.Load(f.pattern)
+	if err != nil {
+		f.observer.Rules(f.set.Len(), false)
+		f.stages.notes.set(rulesPart, "the rule files cannot be used, those before are: "+err.Error())
+		f.stages.o.Logger.Error("the rule files cannot be used, those before are", "because of", why, "error", err)
+		return err
+	}
+	f.use(set)
+	f.stages.o.Logger.Info("rules are read again", "because of", why, "rules", set.Len())
+	return nil
+}
+
+// digest tells files from what they were. What cannot be read is as if it were not
+// there: Load says why.
+func (f *ruleFiles) digest() (sum [sha256.Size]byte) {
+	names, _ := filepath.Glob(f.pattern)
+	h := sha256.New()
+	for _, name := range names {
+		content, _ := os.ReadFile(name)
+		fmt.Fprintf(h, "%q %d %s", name, len(content), content)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// watch reloads when a file has changed, and for every value of asked.
+func (f *ruleFiles) watch(ctx context.Context, asked <-chan struct{}) error {
+	f.stages.status.clear(rulesPart + " files")
+	for tick := time.Tick(rulesInterval); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-asked:
+			_ = f.reload("a signal") // it was logged
+		case <-tick:
+			f.mu.Lock()
+			changed := f.digest() != f.seen
+			f.mu.Unlock()
+			if changed {
+				_ = f.reload("a change of a file")
+			}
+		}
+	}
+}
+
+// errNoRules is what is said to who wants rules to be read that are not configured.
+var errNoRules = errors.New("no rules are configured: set rules to a pattern of file names")
+
+// ServeHTTP implements http.Handler: it reads the rules again, and answers once they
+// are in use.
+func (f *ruleFiles) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	err := errNoRules
+	if f != nil {
+		err = f.reload("a request")
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		return
+	}
+	fmt.Fprintf(w, "%d rules are in use\n", f.current().Len())
+}
