@@ -365,6 +365,9 @@ func (a *alarm) kill(i *instance) {
 
 // What is shipped is taken by Prometheus, too.
 func TestPromtoolTakesTheRules(t *testing.T) {
+	if out, err := exec.CommandContext(t.Context(), filepath.Join(site.Root, "e2e", "servers", "install.sh"), "prometheus").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	out, err := exec.CommandContext(t.Context(), "promtool", "check", "rules", filepath.Join(site.Root, "grafana", "rules", "ragstreams.yaml")).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v: %s", err, out)
