@@ -360,7 +360,7 @@ type Committed struct {
 }
 
 // GroupOffsets returns what a group has committed for a topic, by partition; nothing
-// of a topic before it that had its name.
+// of a topic before it that had its name, nor of a group that does not exist.
 func GroupOffsets(ctx context.Context, c Config, group, topic string) (map[int32]Committed, error) {
 	client, err := c.NewClient()
 	if err != nil {
@@ -369,7 +369,10 @@ func GroupOffsets(ctx context.Context, c Config, group, topic string) (map[int32
 	defer client.Close()
 	adm := kadm.NewClient(client)
 	resp, err := adm.FetchOffsets(ctx, group)
-	if err != nil {
+	switch {
+	case errors.Is(err, kerr.GroupIDNotFound): // nobody has joined it yet
+		return map[int32]Committed{}, nil
+	case err != nil:
 		return nil, fmt.Errorf("offsets of group %s: %w", group, err)
 	}
 	id, err := topicID(ctx, adm, topic)
