@@ -28,9 +28,9 @@ type Delivery struct {
 	LeaveOnStop  bool
 
 	// Deliver hands records on and calls done with the index of each, once it is there
-	// for certain, from one goroutine at a time. It returns nil when all are, or the
+	// for certain, from one goroutine at a time. It returns nil, or the
 	// error of ctx, which ends when the partitions are taken away. Those that are not
-	// done come again. Any other error ends Run.
+	// done come again, with what has come since. Any other error ends Run.
 	Deliver func(ctx context.Context, records []Message, done func(i int)) error
 	// Again is told how many of the records that are about to be delivered another
 	// member may have delivered.
@@ -39,8 +39,8 @@ type Delivery struct {
 	OnReady func()
 }
 
-// maxDelivery is how many records are handed on at once.
-const maxDelivery = 500
+// maxPending is how many records wait to be delivered at most, in memory.
+const maxPending = 2000
 
 // delivering is a Delivery at work.
 type delivering struct {
@@ -63,6 +63,7 @@ type deliveryPartition struct {
 type pendingRecord struct {
 	Message
 	control bool // of a transaction: nothing to deliver
+	tried   bool // by this member
 	done    bool
 }
 
@@ -184,13 +185,24 @@ func (w *delivering) onLost(ctx context.Context, _ *kgo.Client, lost map[string]
 	}
 }
 
-// round delivers what is pending, or else polls.
+// round polls, and delivers what is pending. What cannot be delivered now does not hold
+// up what comes behind it, as long as there is not too much of it.
 func (w *delivering) round(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	wait := time.Second
+	pending := w.pending()
+	if pending > 0 {
+		wait = minPoll
+	}
+	if pending < maxPending {
+		if err := w.poll(ctx, wait, maxPending-pending); err != nil {
+			return err
+		}
+	}
 	batch := w.take(stop)
 	if len(batch) == 0 {
-		return w.poll(ctx)
+		return nil
 	}
 	defer w.ended()
 	var records []Message
@@ -228,7 +240,7 @@ func (w *delivering) take(stop context.CancelFunc) []*pendingRecord {
 	var batch []*pendingRecord
 	for _, p := range w.partitions {
 		for i := range p.pending {
-			if len(batch) < maxDelivery && !p.pending[i].done {
+			if !p.pending[i].done {
 				batch = append(batch, &p.pending[i])
 			}
 		}
@@ -250,9 +262,10 @@ func (w *delivering) again(batch []*pendingRecord) {
 	n := 0
 	w.mu.Lock()
 	for _, r := range batch {
-		if p := w.partitions[r.Partition]; p != nil && r.Offset < p.tried {
+		if p := w.partitions[r.Partition]; p != nil && !r.tried && r.Offset < p.tried {
 			n++
 		}
+		r.tried = true
 	}
 	w.mu.Unlock()
 	if n > 0 && w.Again != nil {
@@ -325,11 +338,20 @@ func (w *delivering) commit(ctx context.Context, spans map[int32]span) error {
 	return fmt.Errorf("commit: %w", failed)
 }
 
-// poll takes in new records.
-func (w *delivering) poll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+func (w *delivering) pending() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.partitions {
+		n += len(p.pending)
+	}
+	return n
+}
+
+// poll takes in up to most new records.
+func (w *delivering) poll(ctx context.Context, wait time.Duration, most int) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	fetches := w.client.PollRecords(ctx, maxDelivery)
+	fetches := w.client.PollRecords(ctx, most)
 	var failed error
 	fetches.EachError(func(topic string, partition int32, err error) {
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {

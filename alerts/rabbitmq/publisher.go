@@ -55,6 +55,14 @@ type Publisher struct {
 	link    link // nil: not connected
 	retry   backoff
 	blocked bool
+	resting map[string]*rest // keys whose last message was refused
+}
+
+// rest is how long a message that was refused, and those of its alert behind it, are not
+// tried again.
+type rest struct {
+	until time.Time
+	retry backoff
 }
 
 // link is a channel in confirm mode.
@@ -98,7 +106,7 @@ func New(cfg Config) (*Publisher, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	return &Publisher{cfg: cfg, dial: cfg.dial}, nil
+	return &Publisher{cfg: cfg, dial: cfg.dial, resting: map[string]*rest{}}, nil
 }
 
 // Close ends the connection.
@@ -110,9 +118,11 @@ func (p *Publisher) Close() {
 }
 
 // Publish publishes messages and calls confirmed with the index of each that the broker
-// took, from this goroutine. It returns nil when it took all, the error of ctx when that
-// ends first, and an error that wraps ErrRefused when trying on makes no sense. While the
-// broker cannot be reached it tries again, for ever.
+// took, from this goroutine. It returns nil when it took all, or when nothing is left but
+// what it does not take now, such as for a full queue: others need not wait for that, and
+// it is to be published again, before what is newer of its alert. It returns the error
+// of ctx when that ends first, and one that wraps ErrRefused when trying on makes no
+// sense. While the broker cannot be reached it tries again, for ever.
 func (p *Publisher) Publish(ctx context.Context, messages []Message, confirmed func(i int)) error {
 	b := newBatch(messages)
 	for b.left > 0 {
@@ -122,12 +132,13 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message, confirmed f
 			}
 		}
 		err := p.run(ctx, b, confirmed)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case err == nil:
+			return nil
 		}
-		if err != nil {
-			p.lost(b, err)
-		}
+		p.lost(b, err)
 	}
 	return nil
 }
@@ -170,28 +181,37 @@ func (p *Publisher) connect(ctx context.Context) error {
 	}
 }
 
-// run publishes over the connection until all is confirmed (nil) or it is lost.
+// patience is how long run waits at most for what was refused to be tried again.
+const patience = 100 * time.Millisecond
+
+// run publishes over the connection until nothing is left that can be published now
+// (nil), or the connection is lost.
 func (p *Publisher) run(ctx context.Context, b *batch, confirmed func(i int)) error {
 	late := time.NewTimer(p.cfg.ConfirmTimeout)
 	defer late.Stop()
-	var pause, end <-chan time.Time // before what was refused is tried again; of what is waited for at the end
 	done := ctx.Done()
+	var end, tired <-chan time.Time
 	for b.left > 0 {
-		if end == nil && pause == nil && !p.blocked {
+		if end == nil && !p.blocked {
 			if err := p.send(ctx, b); err != nil {
 				return err
 			}
 		}
-		if end != nil && len(b.flying) == 0 {
+		switch {
+		case len(b.flying) > 0 || p.blocked && end == nil:
+			tired = nil
+		case end != nil:
 			return nil
+		case tired == nil:
+			tired = time.After(patience)
 		}
 		select {
 		case <-done:
 			done, end = nil, time.After(drain)
 		case <-end:
 			return nil
-		case <-pause:
-			pause = nil
+		case <-tired:
+			return nil
 		case <-late.C:
 			if len(b.flying) > 0 && !p.blocked {
 				return fmt.Errorf("nothing was confirmed for %s", p.cfg.ConfirmTimeout)
@@ -202,9 +222,7 @@ func (p *Publisher) run(ctx context.Context, b *batch, confirmed func(i int)) er
 			if e.kind == closed {
 				return e.reason
 			}
-			if p.take(e, b, confirmed) {
-				pause = time.After(p.retry.next())
-			}
+			p.take(e, b, confirmed)
 		}
 	}
 	return nil
@@ -213,7 +231,7 @@ func (p *Publisher) run(ctx context.Context, b *batch, confirmed func(i int)) er
 // send fills the window of unconfirmed messages.
 func (p *Publisher) send(ctx context.Context, b *batch) error {
 	for len(b.flying) < p.cfg.InFlight {
-		i, ok := b.next()
+		i, ok := b.next(p.rests)
 		if !ok {
 			return nil
 		}
@@ -226,12 +244,19 @@ func (p *Publisher) send(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// take takes in what the broker says of messages. It reports whether one was refused.
-func (p *Publisher) take(e event, b *batch, confirmed func(i int)) (refused bool) {
+// rests reports whether nothing of an alert is published now.
+func (p *Publisher) rests(key string) bool {
+	r := p.resting[key]
+	return r != nil && time.Now().Before(r.until)
+}
+
+// take takes in what the broker says of messages.
+func (p *Publisher) take(e event, b *batch, confirmed func(i int)) {
 	switch e.kind {
 	case ack:
 		if i, ok := b.land(e.number); ok {
 			p.retry.reset()
+			delete(p.resting, b.messages[i].Key)
 			b.left--
 			p.cfg.Observer.Confirmed(&b.messages[i])
 			confirmed(i)
@@ -242,9 +267,14 @@ func (p *Publisher) take(e event, b *batch, confirmed func(i int)) (refused bool
 			break
 		}
 		b.wait(i)
-		p.cfg.Observer.Republished(&b.messages[i], Nack)
-		p.cfg.Logger.Warn("RabbitMQ did not take a message, such as for a full queue; it is published again", "message_id", b.messages[i].ID)
-		return true
+		m := &b.messages[i]
+		if p.resting[m.Key] == nil {
+			p.resting[m.Key] = &rest{}
+			p.cfg.Logger.Warn("RabbitMQ does not take a message, such as for a full queue; it is published again, until it does", "message_id", m.ID, "routing_key", m.RoutingKey)
+		}
+		r := p.resting[m.Key]
+		r.until = time.Now().Add(r.retry.next())
+		p.cfg.Observer.Republished(m, Nack)
 	case returned:
 		p.cfg.Observer.Unrouted(e.id)
 		p.cfg.Logger.Warn("no queue is bound for a message", "message_id", e.id)
@@ -253,7 +283,6 @@ func (p *Publisher) take(e event, b *batch, confirmed func(i int)) (refused bool
 		p.cfg.Observer.Blocked(p.blocked)
 		p.cfg.Logger.Warn("RabbitMQ told whether it takes messages", "blocked", p.blocked, "reason", e.reason)
 	}
-	return false
 }
 
 // batch is what one Publish has to publish.
@@ -275,11 +304,11 @@ func newBatch(messages []Message) *batch {
 
 // next takes the first message that waits and may be published: of one alert there is
 // never more than one unconfirmed, so that what is refused cannot be overtaken.
-func (b *batch) next() (int, bool) {
+func (b *batch) next(rests func(key string) bool) (int, bool) {
 	passed := map[string]bool{}
 	for n, i := range b.waiting {
 		key := b.messages[i].Key
-		if !b.keys[key] && !passed[key] {
+		if !b.keys[key] && !passed[key] && !rests(key) {
 			b.waiting = slices.Delete(b.waiting, n, n+1)
 			return i, true
 		}
