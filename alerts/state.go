@@ -110,6 +110,11 @@ type Alert struct {
 	Cleared   int64  // of the first evaluation since the last breach that cleared it; 0 for none; when Firing
 }
 
+// maxUnwatched is how far apart two evaluations of a pending alert may be: a breach that
+// nobody looked at for longer has not held, as far as is known, and begins anew. Those
+// who evaluate speak of an active alert at least once a minute.
+const maxUnwatched = 3 * time.Minute
+
 // Step takes in an evaluation and returns what people are to be told, oldest first:
 // one transition at most, or two when the rule has changed. An evaluation that is not
 // newer than all before changes nothing.
@@ -117,6 +122,7 @@ func (a *Alert) Step(e Evaluation) []Transition {
 	if e.At <= a.Evaluated {
 		return nil
 	}
+	unwatched := e.At-a.Evaluated > maxUnwatched.Milliseconds()
 	a.Evaluated = e.At
 	var told []Transition
 	if e.Outcome == Withdrawn {
@@ -138,6 +144,9 @@ func (a *Alert) Step(e Evaluation) []Transition {
 		}
 	}
 	if outcome == Breached {
+		if a.State == Pending && unwatched {
+			a.Started = e.At
+		}
 		return a.breach(told, e, fires)
 	}
 	if a.State == Firing && e.Rule.KeepFiring > 0 {

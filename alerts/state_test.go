@@ -103,6 +103,24 @@ func TestTimesOfARuleMayChange(t *testing.T) {
 	}
 }
 
+// A breach holds for as long as somebody saw it hold.
+func TestForIsTimeThatWasWatched(t *testing.T) {
+	rule := alerts.Rule{For: 10 * time.Minute}
+	var a alerts.Alert
+	fired := int64(0)
+	for _, minute := range []int64{1, 3, 6, 40, 43, 46, 49} {
+		if len(a.Step(alerts.Evaluation{At: minute * 60_000, Rule: rule, Outcome: alerts.Breached})) > 0 {
+			fired = minute
+		}
+	}
+	if fired != 0 || a.Started != 40*60_000 {
+		t.Errorf("fired at minute %d, alert %+v; want the breach to begin at minute 40", fired, a)
+	}
+	if len(a.Step(alerts.Evaluation{At: 50 * 60_000, Rule: rule, Outcome: alerts.Breached})) != 1 {
+		t.Errorf("alert %+v does not fire after ten minutes that were watched", a)
+	}
+}
+
 func TestTransition(t *testing.T) {
 	var a alerts.Alert
 	rule := alerts.Rule{For: 2 * time.Second}

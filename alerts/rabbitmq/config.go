@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"time"
 
@@ -97,6 +98,10 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 	if err != nil {
 		return nil, err
 	}
+	address, err := url.Parse(c.URL) // ParseURI puts guest where there is no user
+	if err != nil {
+		return nil, err
+	}
 	cfg := amqp.Config{
 		Heartbeat: heartbeat, TLSClientConfig: secure, Vhost: uri.Vhost,
 		Properties: amqp.Table{"product": AppID, "connection_name": AppID + " alerts"},
@@ -108,7 +113,7 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 			return conn, err
 		},
 	}
-	if uri.Username == "" && c.CertFile != "" {
+	if address.User == nil && c.CertFile != "" {
 		cfg.SASL = []amqp.Authentication{&amqp.ExternalAuth{}}
 	}
 	conn, err := amqp.DialConfig(c.URL, cfg)

@@ -68,17 +68,28 @@ func open(conn *amqp.Connection, inFlight int) (*channel, error) {
 			case reason := <-connClosed:
 				e = event{kind: closed, reason: closing(reason)}
 			}
-			select {
-			case c.out <- e:
-			case <-c.end:
-				return
+			if e.kind == closed && confirms != nil { // what came before is true
+				for a := range confirms {
+					if a.Ack {
+						c.tell(event{kind: ack, number: a.DeliveryTag})
+					}
+				}
 			}
+			c.tell(e)
 			if e.kind == closed {
 				return
 			}
 		}
 	}()
 	return c, nil
+}
+
+// tell tells an event, unless nobody listens any more.
+func (c *channel) tell(e event) {
+	select {
+	case c.out <- e:
+	case <-c.end:
+	}
 }
 
 // errClosed is why a channel ended of which the library tells no reason.

@@ -131,9 +131,15 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message, confirmed f
 				return err
 			}
 		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		err := p.run(ctx, b, confirmed)
 		switch {
 		case ctx.Err() != nil:
+			if len(b.flying) > 0 { // nobody waits for them any more
+				p.lost(b, ctx.Err())
+			}
 			return ctx.Err()
 		case err == nil:
 			return nil
@@ -161,6 +167,7 @@ func (p *Publisher) connect(ctx context.Context) error {
 		switch {
 		case err == nil:
 			p.link, p.blocked = l, false
+			p.cfg.Observer.Blocked(false)
 			p.cfg.Logger.Info("connected to RabbitMQ")
 			p.cfg.Observer.Connected(true, nil)
 			return nil

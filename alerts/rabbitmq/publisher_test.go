@@ -319,7 +319,7 @@ func TestBlocked(t *testing.T) {
 		if err := p.Publish(t.Context(), messages, func(int) {}); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(w.blocked, []bool{true, false}) || b.dials != 1 {
+		if !slices.Equal(w.blocked, []bool{false, true, false}) || b.dials != 1 { // the first: it has just connected
 			t.Errorf("blocked %v, %d connections", w.blocked, b.dials)
 		}
 	})
@@ -336,7 +336,7 @@ func TestEnds(t *testing.T) {
 			}
 			return fate{after: time.Second}
 		}
-		p, _ := newPublisher(t, b)
+		p, w := newPublisher(t, b)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(500*time.Millisecond, cancel)
 		var done []int
@@ -347,6 +347,9 @@ func TestEnds(t *testing.T) {
 		}
 		if took := time.Since(begin); took > 500*time.Millisecond+drain {
 			t.Errorf("it took %v", took)
+		}
+		if !slices.Equal(w.republished["b1"], []string{Unconfirmed}) {
+			t.Errorf("republished %v: nobody is told that b1 may come twice", w.republished)
 		}
 		// The answers that come later are none of the next Publish.
 		b.fate = func(*Message, int) fate { return fate{} }

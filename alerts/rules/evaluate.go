@@ -88,10 +88,10 @@ func (f Fault) Unwrap() error { return f.Err }
 func (e *Evaluator) Evaluate(ctx context.Context, s *Set, m Moment) (said []Said, faults []Fault, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.recorded.keep(s.window + lookback)
+	e.recorded.keep(s)
 	o := &round{
 		Moment: m, ctx: ctx, engine: e.engine, series: both{m.Series, e.recorded},
-		breached: map[string]bool{}, judged: map[*rule]bool{},
+		breached: map[string]bool{}, judged: map[*rule]bool{}, recorded: e.recorded,
 	}
 	for _, g := range s.groups {
 		if !e.due(g, m.At) {
@@ -147,6 +147,7 @@ type round struct {
 	series   storage.Queryable
 	breached map[string]bool // keys of alerts that were judged by what holds
 	judged   map[*rule]bool  // rules that were evaluated
+	recorded *recorder
 	said     []Said
 }
 
@@ -327,6 +328,9 @@ func (o *round) unbreached(s *Set, key string, row *alerts.Row) error {
 			}
 		}
 		var err error
+		if !o.recorded.complete(s, r, o.at(r).UnixMilli()) {
+			return nil
+		}
 		if e.Rule = r.state; r.state.Version == row.Version {
 			e.Outcome, e.Value, err = o.missing(r, row)
 		} else {
@@ -416,7 +420,7 @@ func (o *round) record(r *rule, into *recorder) error {
 		}
 		v[i].Metric = b.Labels()
 	}
-	return into.add(r.record, o.at(r).UnixMilli(), v)
+	return into.add(r, o.at(r).UnixMilli(), v)
 }
 
 var errTwice = errors.New("it gives two series with the same labels")

@@ -27,11 +27,12 @@ type stand struct {
 	messages  []alerts.Message
 	said      int
 	faults    []Fault
+	given     map[string]*rule
 }
 
 func newStand(t *testing.T, file string) *stand {
 	s := &stand{T: t, evaluator: NewEvaluator(), tables: newRecorder(), now: 1_000_000, rows: map[string]*alerts.Row{}}
-	s.tables.keep(time.Hour)
+	s.tables.span = time.Hour.Milliseconds()
 	s.load(file)
 	return s
 }
@@ -43,6 +44,17 @@ func (s *stand) load(file string) {
 		s.Fatal(err)
 	}
 	s.set = set
+}
+
+// tableRule stands for a table: what gives the series of a name.
+func (s *stand) tableRule(name string) *rule {
+	if s.given == nil {
+		s.given = map[string]*rule{}
+	}
+	if s.given[name] == nil {
+		s.given[name] = &rule{record: name}
+	}
+	return s.given[name]
 }
 
 // values are series, written as PromQL writes them, and their values.
@@ -65,7 +77,7 @@ func (s *stand) second(v values) {
 		byName[name] = append(byName[name], promql.Sample{Metric: metric, F: f})
 	}
 	for name, vector := range byName {
-		if err := s.tables.add(name, s.now*1000, vector); err != nil {
+		if err := s.tables.add(s.tableRule(name), s.now*1000, vector); err != nil {
 			s.Fatal(err)
 		}
 	}
@@ -212,6 +224,13 @@ func TestClearedIsNotNoData(t *testing.T) {
 		{"x > 1 and on (t) y > 0", "cleared", values{`x{t="a"}`: 3, `y{t="a"}`: 0}},
 		{"x > 1 and on (t) y > 0", "no_data", values{`y{t="a"}`: 5}},
 		{"x > 1 unless on (t) z", "cleared", values{`x{t="a"}`: 3, `z{t="a"}`: 0}},
+		{"1 < x < 9", "cleared", values{`x{t="a"}`: 1}},
+		{"1 < x < 9", "cleared", values{`x{t="a"}`: 10}},
+		{"1 < x < 9", "no_data", nil},
+		{"2 * 0.5 < x", "cleared", values{`x{t="a"}`: 1}},
+		{"2 * 0.5 < x", "no_data", nil},
+		{"scalar(y) < x", "cleared", values{`x{t="a"}`: 1, `y{t="a"}`: 2}},
+		{"y < on (t) group_right x", "cleared", values{`x{t="a"}`: 1, `y{t="a"}`: 2}},
 		{"x", "cleared", nil}, // nothing is compared
 		{"x > bool 1", "cleared", nil},
 		{"x > 1 or y > 100", "cleared", nil},
@@ -364,6 +383,60 @@ groups:
 		`7 "g" Grew{by="rule",tenant="a"} resolved cleared`)
 	s.second(nil) // what is not there any more is not remembered for five minutes
 	s.want(`9 "g" High{by="rule",tenant="a"} resolved no_data`)
+	s.load("groups: []")
+	s.second(nil)
+	if n := len(s.evaluator.recorded.byName); n != 0 {
+		t.Errorf("%d names are kept of rules that are gone", n)
+	}
+}
+
+// Rules may record under one name, each its own series.
+func TestRecordingRulesOfOneName(t *testing.T) {
+	s := newStand(t, `
+groups:
+- name: g
+  rules:
+  - {record: r, expr: sum(x), labels: {window: short}}
+  - {record: r, expr: sum(y), labels: {window: long}}
+  - {alert: Both, expr: r > 1, for: 2s}
+`)
+	for range 6 {
+		s.second(values{"x": 2, "y": 2})
+	}
+	s.second(values{"x": 2, "y": 0})
+	s.want(`3 "g" Both{window="long"} firing breached`, `3 "g" Both{window="short"} firing breached`, `7 "g" Both{window="long"} resolved cleared`)
+}
+
+// Who begins to record knows nothing of the past. What fires by what was recorded is not
+// taken for cleared until it does.
+func TestAnotherEvaluatorRecordsAnew(t *testing.T) {
+	s := newStand(t, `
+groups:
+- name: alerts
+  rules:
+  - {alert: High, expr: r > 1}
+  - {alert: Grew, expr: r > 2 * (r offset 5s)}
+- name: records
+  rules:
+  - {record: r, expr: sum(x)}
+`)
+	for i := range 12 {
+		v := 2.0
+		if i > 8 {
+			v = 6
+		}
+		s.second(values{"x": v})
+	}
+	s.want(`2 "alerts" High{} firing breached`, `11 "alerts" Grew{} firing breached`)
+	s.evaluator = NewEvaluator()
+	for range 4 {
+		s.second(values{"x": 6})
+	}
+	s.want() // though there is no r five seconds ago, nor any at first
+	for range 4 {
+		s.second(values{"x": 6})
+	}
+	s.want(`18 "alerts" Grew{} resolved cleared`)
 }
 
 // A process that goes on where another one stopped says no more than was new.

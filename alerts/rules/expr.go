@@ -9,9 +9,10 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// compared returns the left side of the outermost comparison of an expression, nil
-// where there is none. Of A and B, and of A unless B, it is that of A. A comparison
-// with bool filters nothing, so it is none.
+// compared returns what the outermost comparison of an expression compares, and gives:
+// its left side, or its right where the left is a number or the result has the labels of
+// the right; nil where there is none. Of A and B, and of A unless B, it is that of A; of
+// 5 < A < 10 it is A. A comparison with bool filters nothing, so it is none.
 func compared(e parser.Expr) parser.Expr {
 	switch e := e.(type) {
 	case *parser.ParenExpr:
@@ -19,10 +20,14 @@ func compared(e parser.Expr) parser.Expr {
 	case *parser.BinaryExpr:
 		switch {
 		case e.Op.IsComparisonOperator() && !e.ReturnBool:
-			if _, number := e.LHS.(*parser.NumberLiteral); number { // 5 < A
-				return e.RHS
+			side := e.LHS
+			if side.Type() == parser.ValueTypeScalar || e.VectorMatching != nil && e.VectorMatching.Card == parser.CardOneToMany {
+				side = e.RHS
 			}
-			return e.LHS
+			if inner := compared(side); inner != nil {
+				return inner
+			}
+			return side
 		case e.Op == parser.LAND || e.Op == parser.LUNLESS:
 			return compared(e.LHS)
 		}
@@ -60,6 +65,34 @@ func counts(e parser.Expr) (all []counted, longest time.Duration) {
 		return nil
 	})
 	return all, longest
+}
+
+// looks returns how far back an expression looks, and for what.
+func looks(e parser.Expr) (reach time.Duration, names map[string]bool) {
+	names = map[string]bool{}
+	parser.Inspect(e, func(n parser.Node, path []parser.Node) error {
+		v, ok := n.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		for _, m := range v.LabelMatchers {
+			if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
+				names[m.Value] = true
+			}
+		}
+		back := v.OriginalOffset
+		for _, outer := range path {
+			switch outer := outer.(type) {
+			case *parser.MatrixSelector:
+				back += outer.Range
+			case *parser.SubqueryExpr:
+				back += outer.Range + outer.OriginalOffset
+			}
+		}
+		reach = max(reach, back)
+		return nil
+	})
+	return reach, names
 }
 
 // countOf tells how the events of a selector are counted, by what its metric is called.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
@@ -54,7 +55,7 @@ func newPackStand(t *testing.T) *packStand {
 	}
 	p := &packStand{newStand(t, string(file)), map[string]float64{}, map[string]*histogram.FloatHistogram{}}
 	p.now = 1_000_000
-	p.tables.keep(12 * 3600 * 1e9)
+	p.tables.span = 12 * time.Hour.Milliseconds()
 	return p
 }
 
@@ -81,7 +82,7 @@ func (p *packStand) pass(minutes int, change func()) {
 			add(text, promql.Sample{H: h.Copy()})
 		}
 		for name, v := range byName {
-			if err := p.tables.add(name, p.now*1000, v); err != nil {
+			if err := p.tables.add(p.tableRule(name), p.now*1000, v); err != nil {
 				p.Fatal(err)
 			}
 		}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -23,6 +24,8 @@ import (
 type recorder struct {
 	span   int64                          // milliseconds
 	byName map[string]map[uint64]*written // by the hash of the labels
+	given  map[*rule]map[uint64]bool      // what a rule gave last time
+	since  map[string]int64               // when a name was first recorded, in Unix milliseconds
 }
 
 // written is one recorded series.
@@ -34,13 +37,38 @@ type written struct {
 // density is the least distance between two samples, but for the newest.
 const density = int64(time.Second / time.Millisecond)
 
-func newRecorder() *recorder { return &recorder{byName: map[string]map[uint64]*written{}} }
+func newRecorder() *recorder {
+	return &recorder{byName: map[string]map[uint64]*written{}, given: map[*rule]map[uint64]bool{}, since: map[string]int64{}}
+}
 
-// keep sets how far back samples are kept.
-func (r *recorder) keep(span time.Duration) { r.span = span.Milliseconds() }
+// keep sets how far back samples are kept, and forgets what no rule of a set gives.
+func (r *recorder) keep(s *Set) {
+	r.span = (s.reach + lookback).Milliseconds()
+	maps.DeleteFunc(r.byName, func(name string, _ map[uint64]*written) bool { return !s.recorded[name] })
+	maps.DeleteFunc(r.since, func(name string, _ int64) bool { return !s.recorded[name] })
+	maps.DeleteFunc(r.given, func(by *rule, _ map[uint64]bool) bool { return !s.has(by) })
+}
+
+// complete reports whether all that a rule asks for was recorded for as long as it looks
+// back. Until then it is not known whether its condition has ceased to hold: who records
+// begins with nothing.
+func (r *recorder) complete(s *Set, by *rule, at int64) bool {
+	for name := range by.asks {
+		if s.recorded[name] {
+			if since, known := r.since[name]; !known || since >= at-by.reach.Milliseconds() {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // add takes in all that a rule gave at a time, in Unix milliseconds.
-func (r *recorder) add(name string, t int64, v promql.Vector) error {
+func (r *recorder) add(by *rule, t int64, v promql.Vector) error {
+	name := by.record
+	if _, known := r.since[name]; !known {
+		r.since[name] = t
+	}
 	known := r.byName[name]
 	if known == nil {
 		known = map[uint64]*written{}
@@ -60,10 +88,13 @@ func (r *recorder) add(name string, t int64, v promql.Vector) error {
 		}
 		w.add(sample{t, s.F, s.H})
 	}
-	for hash, w := range known {
-		if !now[hash] {
+	for hash := range r.given[by] { // others may record under the same name
+		if w := known[hash]; w != nil && !now[hash] {
 			w.end(t)
 		}
+	}
+	r.given[by] = now
+	for hash, w := range known {
 		if w.expire(t - r.span); len(w.samples) == 0 {
 			delete(known, hash)
 		}

@@ -42,8 +42,9 @@ const (
 
 // Set is the rules of some files. It does not change.
 type Set struct {
-	groups []*group
-	window time.Duration // the longest range of any expression
+	groups   []*group
+	reach    time.Duration   // how far back any expression looks
+	recorded map[string]bool // names of series that rules record
 }
 
 type group struct {
@@ -63,8 +64,10 @@ type rule struct {
 	left        string // of the outermost comparison: what there is no data of when it is empty; "" for none
 	state       alerts.Rule
 	minSamples  int64
-	counts      []counted // what the value is made of
-	window      time.Duration
+	counts      []counted       // what the value is made of
+	window      time.Duration   // the longest range
+	reach       time.Duration   // how far back it looks, offsets included
+	asks        map[string]bool // the names of metrics
 	labels      map[string]string
 	annotations map[string]string
 }
@@ -98,7 +101,7 @@ func Load(pattern string) (*Set, error) {
 func Parse(files map[string][]byte) (*Set, error) { return newSet(files) }
 
 func newSet(files map[string][]byte) (*Set, error) {
-	s := &Set{}
+	s := &Set{recorded: map[string]bool{}}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		parsed, bad := rulefmt.Parse(files[name], false, model.UTF8Validation, promQL, slog.New(slog.DiscardHandler))
@@ -116,7 +119,10 @@ func newSet(files map[string][]byte) (*Set, error) {
 			}
 			s.groups = append(s.groups, g)
 			for _, r := range g.rules {
-				s.window = max(s.window, r.window)
+				s.reach = max(s.reach, r.reach)
+				if r.record != "" {
+					s.recorded[r.record] = true
+				}
 			}
 		}
 	}
@@ -147,6 +153,10 @@ func (s *Set) named(group, alert string) (all []*rule) {
 		}
 	}
 	return all
+}
+
+func (s *Set) has(r *rule) bool {
+	return slices.ContainsFunc(s.groups, func(g *group) bool { return slices.Contains(g.rules, r) })
 }
 
 // name returns what the rule is called.
@@ -186,6 +196,8 @@ func newRule(g *group, groupLabels map[string]string, from *rulefmt.Rule) (*rule
 		r.left = left.String()
 	}
 	r.counts, r.window = counts(expr)
+	r.reach, r.asks = looks(expr)
+	r.reach += g.offset
 	r.state = alerts.Rule{For: time.Duration(from.For), KeepFiring: time.Duration(from.KeepFiringFor)}
 	if text, given := r.annotations[annotationNoData]; given {
 		if err := r.state.NoData.UnmarshalText([]byte(text)); err != nil {
