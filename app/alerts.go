@@ -37,6 +37,7 @@ type alerting struct {
 	restored  atomic.Bool // book
 	evaluator *rules.Evaluator
 	observer  *metrics.Alerts
+	faults    map[string]bool // of the last evaluation, which are logged
 }
 
 // newAlerting loads the rules. A mistake in them ends the program when it starts.
@@ -51,6 +52,7 @@ func newAlerting(s *stages, r *readers, reg prometheus.Registerer) (*alerting, e
 		store: series.New(
 			series.Traffic(r.traffic), series.Latency(r.latency), series.Errors(r.errors),
 			series.Gauge(metrics.QPS, tables.TrafficTable.Dims, r.visitRates), series.Gauge(metrics.Lag, []string{"table"}, r.visitLags),
+			series.Gauge(metrics.Behind, nil, r.visitBehind),
 		),
 	}, nil
 }
@@ -70,7 +72,7 @@ func (a *alerting) members() []member {
 	list := []member{
 		{n.AlertsGroup() + "-0", func(ctx context.Context) error {
 			return a.stages.runSession(ctx, n.AlertsGroup(), n.Evaluations(), n.Alerts(), 0, false, func(out processors.Output) stage {
-				s := processors.NewAlerts(processors.AlertsConfig{Names: n, Refused: func(err error) {
+				s := processors.NewAlerts(processors.AlertsConfig{Names: n, Clock: a.stages.o.Clock, Refused: func(err error) {
 					a.stages.o.Logger.Warn("an evaluation is left out", "error", err)
 				}}, out)
 				return stage{s.Graph(), func(_ context.Context, as kafka.Assignment) (kafka.Task, error) {
@@ -187,16 +189,20 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 	known := a.book.Rows()
 	began := time.Now()
 	said, faults, err := a.evaluator.Evaluate(ctx, a.files.current(), rules.Moment{
-		At: at, Series: a.store.Snapshot(at), Known: known, Describe: a.describer(at),
+		At: at, Now: o.Clock.Wall(), Present: []string{metrics.QPS, metrics.Lag, metrics.Behind}, Series: a.store.Snapshot(at), Known: known, Describe: a.describer(at),
 	})
 	if err != nil {
 		return nil // ctx has ended
 	}
 	a.observer.Evaluated(time.Since(began))
+	now := map[string]bool{}
 	for _, f := range faults {
 		a.observer.Failed(f.Group, f.Rule)
-		o.Logger.Warn("a rule cannot be evaluated, its alerts stay as they are", "group", f.Group, "rule", f.Rule, "error", f.Err)
+		if now[f.Error()] = true; !a.faults[f.Error()] {
+			o.Logger.Warn("a rule cannot be evaluated, its alerts stay as they are", "group", f.Group, "rule", f.Rule, "error", f.Err)
+		}
 	}
+	a.faults = now
 	states := map[string]int{alerts.Pending.String(): 0, alerts.Firing.String(): 0}
 	for _, row := range known {
 		if row.State != alerts.Inactive {
@@ -363,12 +369,17 @@ func (a *alerting) publish(ctx context.Context) error {
 		Again:   func(n int) { a.observer.Republished("takeover", n) },
 		Deliver: func(ctx context.Context, records []kafka.Message, done func(i int)) error {
 			sent = map[string]alerts.Message{}
+			held := map[string]bool{} // keys with a message that is not understood
 			var messages []rabbitmq.Message
 			var index []int // of records
 			for i, r := range records {
 				var m alerts.Message
-				if err := m.Decode(r.Value); err != nil {
-					return fmt.Errorf("outbox partition %d, offset %d: %w", r.Partition, r.Offset, err)
+				if err := m.Decode(r.Value); err != nil || held[string(r.Key)] {
+					// It waits for a program that does, and so does what comes behind it.
+					if held[string(r.Key)] = true; err != nil {
+						a.stages.notes.set("outbox", fmt.Sprintf("a message is not understood and waits, with those behind it of the same alert: partition %d, offset %d: %v", r.Partition, r.Offset, err))
+					}
+					continue
 				}
 				sent[m.ID] = m
 				index = append(index, i)

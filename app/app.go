@@ -33,7 +33,8 @@ func Run(ctx context.Context, o Options) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	group, ctx := errgroup.WithContext(ctx)
 	r := &run{o: &o, group: group, ctx: ctx, status: newStatus()}
-	observer := metrics.NewObserver(registry, o.Version)
+	progress := processors.NewProgress(o.panes(), o.Clock)
+	observer := metrics.NewObserver(registry, o.Version, progress.Behind)
 	r.sources = &sources{
 		topics: o.Sources, interval: o.MetadataInterval, log: o.Logger,
 		look: func(ctx context.Context, topics []string) (map[string]int32, error) {
@@ -41,7 +42,7 @@ func Run(ctx context.Context, o Options) error {
 		},
 	}
 	r.stages = &stages{
-		o: &o, progress: processors.NewProgress(o.panes(), o.Clock), sources: r.sources, status: r.status,
+		o: &o, progress: progress, sources: r.sources, status: r.status,
 		notes: newStatus(), sessions: map[string]map[int]*kafka.Session{}, observe: observer.Committed, eventAge: observer.EventAge, cut: observer.LabelsCut,
 	}
 	for _, label := range processors.Labels {

@@ -61,6 +61,15 @@ func (r *readers) visitLags(visit func(labels []string, v float64)) {
 	}
 }
 
+// visitBehind visits whether any source partition is not read to its end.
+func (r *readers) visitBehind(visit func(labels []string, v float64)) {
+	v := 0.0
+	if r.stages.progress.Behind() {
+		v = 1
+	}
+	visit(nil, v)
+}
+
 // visitRates visits the events a second of every series, as the metric shows them.
 func (r *readers) visitRates(visit func(labels []string, v float64)) {
 	for key, v := range rate(r.stages, r.traffic) {

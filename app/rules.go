@@ -91,6 +91,7 @@ func (f *ruleFiles) digest() (sum [sha256.Size]byte) {
 // watch reloads when a file has changed, and for every value of asked.
 func (f *ruleFiles) watch(ctx context.Context, asked <-chan struct{}) error {
 	f.stages.status.clear(rulesPart + " files")
+	var before [sha256.Size]byte
 	for tick := time.Tick(rulesInterval); ; {
 		select {
 		case <-ctx.Done():
@@ -98,10 +99,12 @@ func (f *ruleFiles) watch(ctx context.Context, asked <-chan struct{}) error {
 		case <-asked:
 			_ = f.reload("a signal") // it was logged
 		case <-tick:
+			// A file may be empty, or half of it there, while somebody writes it.
+			now := f.digest()
 			f.mu.Lock()
-			changed := f.digest() != f.seen
+			changed := now != f.seen && now == before
 			f.mu.Unlock()
-			if changed {
+			if before = now; changed {
 				_ = f.reload("a change of a file")
 			}
 		}

@@ -99,9 +99,11 @@ func TestRulesAreWatched(t *testing.T) {
 		after := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
 		f.write("a.yaml", twoRules)
 		after(rulesInterval + 1)
+		f.want(1, "") // it may still be written
+		after(rulesInterval)
 		f.want(2, "")
 		f.write("a.yaml", badRule)
-		after(rulesInterval)
+		after(2 * rulesInterval)
 		f.want(2, "a.yaml")
 		f.write("a.yaml", oneRule)
 		asked <- struct{}{} // sooner than that
@@ -110,7 +112,7 @@ func TestRulesAreWatched(t *testing.T) {
 		if err := os.Remove(filepath.Join(f.dir, "a.yaml")); err != nil {
 			t.Fatal(err)
 		}
-		after(rulesInterval)
+		after(2 * rulesInterval)
 		f.want(1, "no file matches")
 		cancel()
 		<-done

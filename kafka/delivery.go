@@ -39,7 +39,8 @@ type Delivery struct {
 	OnReady func()
 }
 
-// maxPending is how many records wait to be delivered at most, in memory.
+// maxPending is how many records wait to be delivered at most, in memory. Of those behind
+// one that waits and were delivered only the offsets are kept.
 const maxPending = 2000
 
 // delivering is a Delivery at work.
@@ -57,7 +58,9 @@ type delivering struct {
 // deliveryPartition is a partition that is owned.
 type deliveryPartition struct {
 	tried   int64 // records before may have been delivered by another member
+	reached int64 // records before may have been delivered by anybody
 	pending []pendingRecord
+	undone  int // of pending
 }
 
 type pendingRecord struct {
@@ -221,16 +224,30 @@ func (w *delivering) round(ctx context.Context) error {
 	}
 	var err error
 	if len(records) > 0 {
-		if err := w.commit(ctx, spans); err != nil {
+		// Who comes next must know before anybody else does. A member that is not one any
+		// more has nothing to deliver.
+		switch noted, err := w.commit(ctx, spans); {
+		case err != nil || ctx.Err() != nil:
 			return err
+		case !noted:
+			return pauseFor(ctx, minCommitGap)
 		}
 		w.again(delivered)
 		if err = w.Deliver(ctx, records, func(i int) { delivered[i].done = true }); ctx.Err() != nil {
 			err = nil
 		}
 	}
-	left := w.settle(spans)
-	return errors.Join(err, w.commit(context.WithoutCancel(ctx), left))
+	_, failed := w.commit(context.WithoutCancel(ctx), w.settle(spans))
+	return errors.Join(err, failed)
+}
+
+// pauseFor waits, or returns nil at once when ctx ends.
+func pauseFor(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+	return nil
 }
 
 // take returns the records to deliver next, and notes what ends that.
@@ -290,14 +307,30 @@ func (w *delivering) settle(spans map[int32]span) map[int32]span {
 			n++
 		}
 		p.pending = append([]pendingRecord(nil), p.pending[n:]...)
+		p.undone = 0
+		for i := range p.pending {
+			if r := &p.pending[i]; r.done { // it waits for one before it, and only its offset is needed
+				r.Message = Message{Partition: r.Partition, Offset: r.Offset}
+			} else {
+				p.undone++
+			}
+		}
 		left[partition] = span{s.next, max(s.end, s.next)}
 	}
 	return left
 }
 
 // commit commits the next offset of some partitions, and up to where records may have
-// been delivered.
-func (w *delivering) commit(ctx context.Context, spans map[int32]span) error {
+// been delivered. It reports false when it may not, for the group is changing.
+func (w *delivering) commit(ctx context.Context, spans map[int32]span) (committed bool, err error) {
+	w.mu.Lock()
+	for partition, s := range spans {
+		if p := w.partitions[partition]; p != nil {
+			p.reached = max(p.reached, s.end, p.tried)
+			spans[partition] = span{s.next, p.reached}
+		}
+	}
+	w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
 	offsets := map[int32]kgo.EpochOffset{}
@@ -327,22 +360,22 @@ func (w *delivering) commit(ctx context.Context, spans map[int32]span) error {
 			}
 		})
 	switch {
-	case failed == nil, ctx.Err() != nil && errors.Is(failed, context.Canceled):
-		return nil
+	case failed == nil:
+		return true, nil
+	case ctx.Err() != nil && errors.Is(failed, context.Canceled):
+		return false, nil
 	case errors.Is(failed, kerr.RebalanceInProgress), errors.Is(failed, kerr.IllegalGeneration), errors.Is(failed, kerr.UnknownMemberID):
-		// The partitions may be somebody else's by now, who was told by what was
-		// committed before.
 		w.log().Info("offsets were not committed, the group is changing", "group", w.Group, "reason", failed)
-		return nil
+		return false, nil
 	}
-	return fmt.Errorf("commit: %w", failed)
+	return false, fmt.Errorf("commit: %w", failed)
 }
 
 func (w *delivering) pending() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.partitions {
-		n += len(p.pending)
+		n += p.undone
 	}
 	return n
 }
@@ -367,6 +400,7 @@ func (w *delivering) poll(ctx context.Context, wait time.Duration, most int) err
 				delete(w.tried, r.Partition)
 			}
 			p.pending = append(p.pending, pendingRecord{Message: recordMessage(r), control: r.Attrs.IsControl()})
+			p.undone++
 		}
 	})
 	return failed

@@ -259,3 +259,39 @@ func TestDeliveryMoves(t *testing.T) {
 		t.Errorf("%d records were delivered, want 400", len(seen))
 	}
 }
+
+// A record that cannot be delivered holds up no other. Those behind it cannot be
+// committed: a successor delivers them again, and says so.
+func TestDeliveryBehindAGap(t *testing.T) {
+	c := broker(t)
+	topic, group, _ := names(t)
+	outbox(t, c, topic, 200)
+	o := newOutside()
+	stuck := o.delivery(c, group, topic, "a")
+	stuck.LeaveOnStop = true
+	var first sync.Map // the first record of every partition is never done
+	stuck.Deliver = func(_ context.Context, records []Message, done func(int)) error {
+		for i, m := range records {
+			if at, _ := first.LoadOrStore(m.Partition, m.Offset); at != m.Offset {
+				o.add(m)
+				done(i)
+			}
+		}
+		return nil
+	}
+	stop := background(t, stuck.Run)
+	for deadline := time.Now().Add(20 * time.Second); o.count() < 198 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	delivered := o.count()
+	if delivered < 198 {
+		t.Fatalf("%d records were delivered behind those that were not", delivered)
+	}
+	time.Sleep(300 * time.Millisecond) // some rounds with nothing but what is stuck
+	stop()
+	defer background(t, o.delivery(c, group, topic, "b").Run)()
+	nothingLeft(t, c, group, topic)
+	if o.again != delivered+2 {
+		t.Errorf("%d records are said to be maybe there, want the %d that were tried", o.again, delivered+2)
+	}
+}

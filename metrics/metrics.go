@@ -52,8 +52,9 @@ func define(name string, t Type, help string, labels ...string) *metric {
 
 // Names of metrics that rules may ask for, too.
 const (
-	QPS = "rag_qps"
-	Lag = "analytics_lag_seconds"
+	QPS    = "rag_qps"
+	Lag    = "analytics_lag_seconds"
+	Behind = "analytics_behind"
 )
 
 // Metrics of the product, by series of the tables.
@@ -71,6 +72,7 @@ var (
 	recordsIn     = define("analytics_records_in_total", Counter, "Records read from source topics.", "topic")
 	inFlight      = define("analytics_records_in_flight", Gauge, "Records read that have no outcome yet.", "topic")
 	lag           = define(Lag, Gauge, "How far the table's watermark is behind the clock.", "table")
+	behind        = define(Behind, Gauge, "Whether any source partition is not read to its end, or nobody tells.")
 	seriesCount   = define("analytics_series", Gauge, "Series of the table, in partitions owned by this instance.", "table")
 	overflow      = define("analytics_series_overflow_total", Counter, "Events counted in the overflow series because of a limit.", "table")
 	labelsCut     = define("analytics_labels_cut_total", Counter, "Values of events that were too long: cut, or left out as a sample (trace_id).", "label")

@@ -269,7 +269,7 @@ analytics_records_total{outcome="poison",reason="syntax",topic="rag-traces"} 1
 
 func TestObserver(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	o := metrics.NewObserver(reg, "v1")
+	o := metrics.NewObserver(reg, "v1", func() bool { return true })
 	o.Committed("g", 30*time.Millisecond, true)
 	o.Committed("g", 30*time.Millisecond, false)
 	o.EventAge(-time.Second)
@@ -284,7 +284,7 @@ func TestObserver(t *testing.T) {
 // A label that was never cut is there from the start, as 0.
 func TestLabelsCut(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	o := metrics.NewObserver(reg, "v1")
+	o := metrics.NewObserver(reg, "v1", func() bool { return true })
 	o.LabelsCut("tenant", 0)
 	o.LabelsCut("model", 2)
 	o.LabelsCut("model", 3)

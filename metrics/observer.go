@@ -16,13 +16,15 @@ type Observer struct {
 	cut     *prometheus.CounterVec
 }
 
-// NewObserver registers its metrics, and those that say what was built.
-func NewObserver(reg prometheus.Registerer, version string) *Observer {
+// NewObserver registers its metrics, those that say what was built, and whether any
+// source is behind.
+func NewObserver(reg prometheus.Registerer, version string, isBehind func() bool) *Observer {
 	age := newHistogramVec(eventAge)
 	o := &Observer{commits: newHistogramVec(commitSeconds), age: age.WithLabelValues(),
 		cut: prometheus.NewCounterVec(prometheus.CounterOpts{Name: labelsCut.Name, Help: labelsCut.Help}, labelsCut.Labels)}
+	unread := collector(func(ch chan<- prometheus.Metric) { ch <- behind.value(truth(isBehind())) })
 	build := collector(func(ch chan<- prometheus.Metric) { ch <- buildInfo.value(1, version, runtime.Version()) })
-	reg.MustRegister(o.commits, age, o.cut, build)
+	reg.MustRegister(o.commits, age, o.cut, unread, build)
 	return o
 }
 

@@ -2,6 +2,7 @@ package processors
 
 import (
 	"fmt"
+	"time"
 
 	"ragstreams/alerts"
 	"ragstreams/codecs"
@@ -15,6 +16,7 @@ type AlertsConfig struct {
 	// Refused is told of an evaluation that cannot be read, such as one of a newer
 	// version of the program. It is left out: what it said is said again.
 	Refused func(err error)
+	Clock   Clock
 }
 
 // Alerts takes evaluations in, keeps the state of every alert, and sends to the outbox
@@ -79,11 +81,20 @@ type AlertsTask struct {
 // ignored: it might be one that was taken in before.
 const forgetAlert = int64(3_600_000)
 
+// maxAhead is how far ahead of our clock an evaluation may be, in milliseconds. One of a
+// clock that was wrong for a moment would silence its alerts until that time has come.
+const maxAhead = int64(60_000)
+
 // Process takes in one evaluation.
 func (t *AlertsTask) Process(key string, report []byte) {
 	r := &t.report
 	if err := r.Decode(report); err != nil {
 		t.stage.cfg.Refused(fmt.Errorf("alert %s: %w", key, err))
+		return
+	}
+	if now := t.stage.cfg.Clock.Wall().UnixMilli(); r.At > now+maxAhead {
+		t.stage.cfg.Refused(fmt.Errorf("alert %s: it was evaluated for %s, but it is %s: look at the clocks", key,
+			time.UnixMilli(r.At).UTC().Format(time.RFC3339), time.UnixMilli(now).UTC().Format(time.RFC3339)))
 		return
 	}
 	if r.At <= t.newest-forgetAlert {

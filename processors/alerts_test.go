@@ -1,7 +1,6 @@
 package processors_test
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,6 +20,7 @@ type alertStage struct {
 	rows    rowMap
 	told    []alerts.Message
 	refused []error
+	now     int64 // seconds
 }
 
 // rowMap is a table partition.
@@ -54,6 +54,7 @@ func (s *alertStage) assign() {
 	}
 	stage := processors.NewAlerts(processors.AlertsConfig{
 		Names: processors.Names{Prefix: processors.DefaultPrefix}, Refused: func(err error) { s.refused = append(s.refused, err) },
+		Clock: processors.Clock{Wall: func() time.Time { return time.Unix(s.now, 0) }},
 	}, s)
 	var err error
 	if s.task, err = stage.Assign(0, s.rows); err != nil {
@@ -92,7 +93,7 @@ func (s *alertStage) want(told ...string) {
 }
 
 func newAlertStage(t *testing.T) *alertStage {
-	s := &alertStage{T: t, rows: rowMap{}}
+	s := &alertStage{T: t, rows: rowMap{}, now: 4000}
 	s.assign()
 	return s
 }
@@ -158,6 +159,18 @@ func TestAlertsAreForgotten(t *testing.T) {
 	}
 }
 
+// The evaluation of a clock that is far ahead does not silence what comes after it.
+func TestEvaluationOfTheFutureIsRefused(t *testing.T) {
+	s := newAlertStage(t)
+	s.say("a", 4061, alerts.Breached)
+	if len(s.refused) != 1 || !strings.Contains(s.refused[0].Error(), "1970-01-01T01:07:41Z") {
+		t.Errorf("refused %v", s.refused)
+	}
+	s.say("a", 3998, alerts.Breached)
+	s.say("a", 4000, alerts.Breached)
+	s.want("a firing 4000 breached")
+}
+
 func TestUnreadableEvaluationIsLeftOut(t *testing.T) {
 	s := newAlertStage(t)
 	s.task.Process("a", []byte(`{"format":99}`))
@@ -169,7 +182,7 @@ func TestUnreadableEvaluationIsLeftOut(t *testing.T) {
 	s.flush()
 	s.rows["a"] = []byte("{")
 	stage := processors.NewAlerts(processors.AlertsConfig{}, s)
-	if _, err := stage.Assign(0, s.rows); err == nil || errors.Is(err, nil) {
+	if _, err := stage.Assign(0, s.rows); err == nil {
 		t.Error("a row that cannot be read is no error")
 	}
 }

@@ -16,8 +16,8 @@ type gauge struct {
 }
 
 // Gauge returns a metric with labels of these names. read visits every series that
-// there is now; the values of its labels are in the same order. A Snapshot has one
-// sample of each, at its time, and no past.
+// there is now; the values of its labels are in the same order. A Snapshot has no past
+// of it: its value holds from the time of the snapshot on.
 func Gauge(name string, dims []string, read func(visit func(values []string, v float64))) Source {
 	return &gauge{name, dims, read}
 }
@@ -48,10 +48,10 @@ type gauges struct {
 func (s *gauges) family(string) *family { return &s.all }
 
 func (s *gauges) iterator(m member, b bounds, _ chunkenc.Iterator) chunkenc.Iterator {
-	if b.now < b.from || b.now > b.to {
+	if b.now > b.to {
 		return chunkenc.NewNopIterator()
 	}
-	return &gaugeSample{cursor: cursor{times: []sampleTime{{t: b.now}}, at: -1, kind: chunkenc.ValFloat}, v: s.values[m.metric]}
+	return &gaugeSample{cursor: cursor{times: []sampleTime{{t: b.to}}, at: -1, kind: chunkenc.ValFloat}, v: s.values[m.metric]}
 }
 
 // gaugeSample iterates over one sample.

@@ -54,8 +54,12 @@ func NewEvaluator() *Evaluator {
 
 // Moment is what rules are evaluated for.
 type Moment struct {
-	At     time.Time         // time of the evaluation
+	At     time.Time         // up to where the tables have come
+	Now    time.Time         // the clock's, for rules that look at the present only
 	Series storage.Queryable // of the tables, as they are
+	// Present are metrics of which only the present is known. A rule that asks for
+	// nothing else is evaluated for Now: it may be about the tables' standing still.
+	Present []string
 	// Known is the table of alerts, by key. It may lag behind: what was said already is
 	// then said once more.
 	Known map[string]*alerts.Row
@@ -171,8 +175,21 @@ func (o *round) query(expr string, at time.Time) (promql.Vector, error) {
 	return nil, fmt.Errorf("the expression gives a %s: want a vector or a number", result.Value.Type())
 }
 
-// at is when a rule is evaluated.
-func (o *round) at(r *rule) time.Time { return o.At.Add(-r.group.offset) }
+// at is for when a rule is evaluated.
+func (o *round) at(r *rule) time.Time { return o.time(r).Add(-r.group.offset) }
+
+// time is when a rule is evaluated.
+func (o *round) time(r *rule) time.Time {
+	for name := range r.asks {
+		if !slices.Contains(o.Present, name) {
+			return o.At
+		}
+	}
+	if len(r.asks) == 0 {
+		return o.At
+	}
+	return o.Now
+}
 
 // alert says what is new of the alerts for which the condition of a rule holds.
 func (o *round) alert(r *rule) error {
@@ -250,7 +267,7 @@ func (o *round) find(r *rule, sample promql.Sample) found {
 
 // judge says that a condition holds, if that is news.
 func (o *round) judge(r *rule, f found, outcome alerts.Outcome) error {
-	e := alerts.Evaluation{At: o.At.UnixMilli(), Rule: r.state, Outcome: outcome, Value: f.sample.F}
+	e := alerts.Evaluation{At: o.time(r).UnixMilli(), Rule: r.state, Outcome: outcome, Value: f.sample.F}
 	if f.sample.H != nil {
 		e.Value = math.NaN()
 	}
@@ -327,6 +344,7 @@ func (o *round) unbreached(s *Set, key string, row *alerts.Row) error {
 				r = other
 			}
 		}
+		e.At = o.time(r).UnixMilli()
 		var err error
 		if !o.recorded.complete(s, r, o.at(r).UnixMilli()) {
 			return nil

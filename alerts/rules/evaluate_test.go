@@ -22,6 +22,7 @@ type stand struct {
 	evaluator *Evaluator
 	tables    *recorder
 	now       int64 // seconds
+	behind    int64 // seconds that the tables are behind
 	rows      map[string]*alerts.Row
 	told      []string
 	messages  []alerts.Message
@@ -87,7 +88,8 @@ func (s *stand) second(v values) {
 func (s *stand) evaluate() {
 	s.Helper()
 	said, faults, err := s.evaluator.Evaluate(s.Context(), s.set, Moment{
-		At: time.Unix(s.now, 0), Series: both{s.tables, newRecorder()}, Known: maps.Clone(s.rows),
+		At: time.Unix(s.now-s.behind, 0), Now: time.Unix(s.now, 0), Present: []string{"lag"},
+		Series: both{s.tables, newRecorder()}, Known: maps.Clone(s.rows),
 		Describe: func(a *alerts.About) { a.Lag = alerts.Seconds(time.Second) },
 	})
 	if err != nil {
@@ -436,7 +438,7 @@ groups:
 	for range 4 {
 		s.second(values{"x": 6})
 	}
-	s.want(`18 "alerts" Grew{} resolved cleared`)
+	s.want(`19 "alerts" Grew{} resolved cleared`)
 }
 
 // A process that goes on where another one stopped says no more than was new.
@@ -451,6 +453,28 @@ func TestAnotherEvaluatorGoesOn(t *testing.T) {
 	s.evaluator = NewEvaluator()
 	s.second(nil)
 	s.want("5 " + acme + " resolved no_data")
+}
+
+// While the tables stand still no time passes for what they show, but it does for how
+// far they are behind.
+func TestTablesThatStandStill(t *testing.T) {
+	s := newStand(t, `
+groups:
+- name: g
+  rules:
+  - {alert: Behind, expr: max(lag) > 60, for: 5s}
+  - {alert: High, expr: x > 1, for: 5s}
+`)
+	s.second(values{"x": 2, "lag": 100})
+	for range 8 {
+		s.behind++
+		s.second(values{"x": 2, "lag": 100})
+	}
+	s.want(`6 "g" Behind{} firing breached`)
+	for range 8 {
+		s.second(values{"x": 2, "lag": 0})
+	}
+	s.want(`10 "g" Behind{} resolved cleared`, `14 "g" High{} firing breached`)
 }
 
 func TestLabels(t *testing.T) {
