@@ -328,9 +328,6 @@ func (a *alerting) measureOutbox(ctx context.Context) error {
 	}
 }
 
-// messageType tells receivers what the body is.
-const messageType = "ragstreams.alert.v1"
-
 // refusedPause is how long a publisher waits after RabbitMQ refused what is configured.
 const refusedPause = time.Minute
 
@@ -383,9 +380,10 @@ func (a *alerting) publish(ctx context.Context) error {
 				}
 				sent[m.ID] = m
 				index = append(index, i)
+				body, contentType, kind := o.AlertFormat.Body(&m, r.Value)
 				messages = append(messages, rabbitmq.Message{
-					Key: m.Key, ID: m.ID, Correlation: alerts.Fingerprint(m.Key), RoutingKey: m.RoutingKey(), Type: messageType,
-					ContentType: "application/json", Time: m.Decided, Body: r.Value,
+					Key: m.Key, ID: m.ID, Correlation: alerts.Fingerprint(m.Key), RoutingKey: m.RoutingKey(), Type: kind,
+					ContentType: contentType, Time: m.Decided, Body: body,
 					Headers: map[string]string{"state": m.State, "severity": m.Severity, "alertname": m.Rule},
 				})
 			}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
+	"ragstreams/alerts"
 	"ragstreams/alerts/rabbitmq"
 	"ragstreams/kafka"
 	"ragstreams/processors"
@@ -62,6 +64,7 @@ type Options struct {
 	Rules string // pattern of the names of rule files; "": no alerts
 	// ReloadRules makes the rule files be read again, with every value; may be nil.
 	ReloadRules <-chan struct{}
+	AlertFormat alerts.Format   // of the body of what is published
 	AMQP        rabbitmq.Config // where alerts go; without a URL they stay in the outbox
 
 	HTTPListen string // "" serves nothing
@@ -105,6 +108,7 @@ func DefaultOptions() Options {
 		MetadataInterval:   10 * time.Second,
 		Tick:               time.Second,
 		PurgeInterval:      30 * time.Second,
+		AlertFormat:        alerts.FormatOwn,
 		AMQP:               rabbitmq.Config{Declare: true},
 		HTTPListen:         "127.0.0.1:8080",
 		Logger:             slog.New(slog.DiscardHandler),
@@ -141,6 +145,7 @@ func (o *Options) Validate() error {
 	check(o.MaxErrorGroups >= 0, "limits.error_groups_per_tenant is %d: want 0 (no limit) or more", o.MaxErrorGroups)
 	check(o.PaneRetention >= 10*o.Pane, "retention.panes is %s: want at least ten panes, %s", o.PaneRetention, 10*o.Pane)
 	check(o.Forget == 0 || o.Forget > o.Grace+o.Pane, "retention.series is %s: want 0 (for ever) or more than pane and grace", o.Forget)
+	check(slices.Contains(alerts.Formats, o.AlertFormat), "amqp.format is %q: want %s, %s or %s", o.AlertFormat, alerts.FormatOwn, alerts.FormatCloudEvents, alerts.FormatAlertmanager)
 	seen := map[string]bool{}
 	for _, s := range o.Sources {
 		check(s != "" && !seen[s], "sources: %q is given twice or empty", s)

@@ -110,6 +110,7 @@ var allSettings = []setting{
 	{key: "rules", value: func(s *settings) any { return &s.app.Rules }, help: "pattern of the names of Prometheus rule files, such as `rules/*.yaml`; empty: no alerts", check: checkGlob},
 	{key: "amqp.url", value: func(s *settings) any { return &s.app.AMQP.URL }, help: "RabbitMQ that alerts are published to, `amqp://` or `amqps://`; empty: they stay in the outbox topic", check: checkAMQP},
 	{key: "amqp.declare", value: func(s *settings) any { return &s.app.AMQP.Declare }, help: "declare the exchanges `error_event` and `error_event.unrouted` and the queue of the latter; false: they must be there"},
+	{key: "amqp.format", value: func(s *settings) any { return (*string)(&s.app.AlertFormat) }, help: "body of the messages: `ragstreams`, `cloudevents` (structured JSON) or `alertmanager` (its webhook, version 4)"},
 	{key: "amqp.tls.ca_file", value: func(s *settings) any { return &s.app.AMQP.CAFile }, help: "PEM file of the authorities to trust; empty: the system's"},
 	{key: "amqp.tls.cert_file", value: func(s *settings) any { return &s.app.AMQP.CertFile }, help: "PEM client certificate; without a user in the URL it is the login, too"},
 	{key: "amqp.tls.key_file", value: func(s *settings) any { return &s.app.AMQP.KeyFile }, help: "PEM key of the client certificate"},
