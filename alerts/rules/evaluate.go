@@ -63,6 +63,8 @@ type Moment struct {
 	// Known is the table of alerts, by key. It may lag behind: what was said already is
 	// then said once more.
 	Known map[string]*alerts.Row
+	// All wants to hear of every alert whose condition holds, news or not.
+	All bool
 	// Describe adds to what is said of an alert what only others know; nil: nothing.
 	Describe func(a *alerts.About)
 }
@@ -403,7 +405,7 @@ func (o *round) news(key string, e alerts.Evaluation) bool {
 	}
 	after := before
 	told := after.Step(e)
-	if len(told) > 0 || after.State != alerts.Inactive && e.At-before.Evaluated >= refresh.Milliseconds() {
+	if len(told) > 0 || o.All || after.State != alerts.Inactive && e.At-before.Evaluated >= refresh.Milliseconds() {
 		return true
 	}
 	after.Evaluated = before.Evaluated

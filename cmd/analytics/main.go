@@ -31,6 +31,7 @@ var commands = []command{
 	{"check", "check configuration, cluster and topics, change nothing", runCheck},
 	{"topology", "print groups, topics and how they are joined", runTopology},
 	{"generate", "write traffic with known ground truth to Kafka", runGenerate},
+	{"rules", "test FILE...: unit tests of alerting rules, as for promtool", runRules},
 	{"version", "print the version", runVersion},
 }
 

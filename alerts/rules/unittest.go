@@ -1,0 +1,277 @@
+package rules
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"ragstreams/alerts"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+	"go.yaml.in/yaml/v3"
+)
+
+// unitTests is a file of unit tests, as promtool reads them.
+type unitTests struct {
+	RuleFiles  []string       `yaml:"rule_files"`
+	Interval   model.Duration `yaml:"evaluation_interval"`
+	GroupOrder []string       `yaml:"group_eval_order"`
+	Fuzzy      bool           `yaml:"fuzzy_compare"`
+	Tests      []unitTest     `yaml:"tests"`
+}
+
+type unitTest struct {
+	Name     string         `yaml:"name"`
+	Interval model.Duration `yaml:"interval"` // between the values of a series
+	Series   []struct {
+		Series string `yaml:"series"`
+		Values string `yaml:"values"`
+	} `yaml:"input_series"`
+	Alerts []struct {
+		At     model.Duration  `yaml:"eval_time"`
+		Alert  string          `yaml:"alertname"`
+		Firing []expectedAlert `yaml:"exp_alerts"`
+	} `yaml:"alert_rule_test"`
+	Exprs []struct {
+		Expr    string         `yaml:"expr"`
+		At      model.Duration `yaml:"eval_time"`
+		Samples []struct {
+			Labels string  `yaml:"labels"`
+			Value  float64 `yaml:"value"`
+		} `yaml:"exp_samples"`
+	} `yaml:"promql_expr_test"`
+}
+
+type expectedAlert struct {
+	Labels      map[string]string `yaml:"exp_labels"`
+	Annotations map[string]string `yaml:"exp_annotations"`
+}
+
+func (a expectedAlert) String() string {
+	return fmt.Sprintf("%s %s", labels.FromMap(a.Labels), labels.FromMap(a.Annotations))
+}
+
+// Test runs a file of unit tests, written as for `promtool test rules`, by what
+// evaluates rules here: no_data and min_samples mean what they mean here, and so does
+// for. It returns what was not as expected, a text each.
+func Test(ctx context.Context, file string) (failures []string, err error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("unit tests: %w", err)
+	}
+	var tests unitTests
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&tests); err != nil {
+		return nil, fmt.Errorf("unit tests of %s: %w", file, err)
+	}
+	if tests.Interval == 0 {
+		tests.Interval = model.Duration(time.Minute)
+	}
+	files := map[string][]byte{}
+	for _, pattern := range tests.RuleFiles {
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(filepath.Dir(file), pattern)
+		}
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) == 0 {
+			return nil, fmt.Errorf("unit tests of %s: no rule file matches %q", file, pattern)
+		}
+		for _, name := range names {
+			if files[name], err = os.ReadFile(name); err != nil {
+				return nil, fmt.Errorf("unit tests of %s: %w", file, err)
+			}
+		}
+	}
+	set, err := Parse(files)
+	if err != nil {
+		return nil, err
+	}
+	set.order(tests.GroupOrder)
+	for i := range tests.Tests {
+		t := &tests.Tests[i]
+		name := t.Name
+		if name == "" {
+			name = fmt.Sprintf("test %d", i+1)
+		}
+		found, err := t.run(ctx, set, time.Duration(tests.Interval), tests.Fuzzy)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", file, name, err)
+		}
+		for _, f := range found {
+			failures = append(failures, name+": "+f)
+		}
+	}
+	return failures, nil
+}
+
+// order puts some groups first, in this order.
+func (s *Set) order(names []string) {
+	rank := func(g *group) int {
+		if i := slices.Index(names, g.name); i >= 0 {
+			return i
+		}
+		return len(names)
+	}
+	slices.SortStableFunc(s.groups, func(a, b *group) int { return rank(a) - rank(b) })
+}
+
+// testStart is when a test begins: a millisecond after the time that stands for none.
+var testStart = time.UnixMilli(1)
+
+// run lets time pass from one evaluation to the next, and looks at what fires at the
+// times that are asked for.
+func (t *unitTest) run(ctx context.Context, set *Set, interval time.Duration, fuzzy bool) (failures []string, err error) {
+	tables, err := t.tables()
+	if err != nil {
+		return nil, err
+	}
+	var end time.Duration
+	for _, c := range t.Alerts {
+		end = max(end, time.Duration(c.At))
+	}
+	for _, c := range t.Exprs {
+		end = max(end, time.Duration(c.At))
+	}
+	evaluator, rows := NewEvaluator(), map[string]*alerts.Row{}
+	for at := time.Duration(0); at <= end; at += interval {
+		m := Moment{At: testStart.Add(at), Now: testStart.Add(at), Series: tables, Known: rows, All: true}
+		said, faults, err := evaluator.Evaluate(ctx, set, m)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range faults {
+			failures = append(failures, fmt.Sprintf("at %s: %v", at, f))
+		}
+		for _, one := range said {
+			row := rows[one.Key]
+			if row == nil {
+				row = new(alerts.Row)
+				rows[one.Key] = row
+			}
+			row.Step(one.Evaluation)
+			row.About = one.About
+		}
+		last := at + interval // exclusive
+		for _, c := range t.Alerts {
+			if asked := time.Duration(c.At); asked >= at && asked < last {
+				failures = append(failures, checkAlerts(c.At, c.Alert, c.Firing, rows)...)
+			}
+		}
+		for _, c := range t.Exprs {
+			if asked := time.Duration(c.At); asked >= at && asked < last {
+				o := &round{Moment: m, ctx: ctx, engine: evaluator.engine, series: both{tables, evaluator.recorded}}
+				got, err := o.query(c.Expr, testStart.Add(asked))
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", c.Expr, err)
+				}
+				want := promql.Vector{}
+				for _, s := range c.Samples {
+					metric := labels.EmptyLabels()
+					if s.Labels != "" {
+						if metric, err = promQL.ParseMetric(s.Labels); err != nil {
+							return nil, fmt.Errorf("labels %q: %w", s.Labels, err)
+						}
+					}
+					want = append(want, promql.Sample{Metric: metric, F: s.Value})
+				}
+				if w, g := samplesText(want), samplesText(got); !sameSamples(want, got, fuzzy) {
+					failures = append(failures, fmt.Sprintf("%s at %s: got %s, want %s", c.Expr, c.At, g, w))
+				}
+			}
+		}
+	}
+	return failures, nil
+}
+
+// tables returns the series of the test.
+func (t *unitTest) tables() (*recorder, error) {
+	step := time.Duration(t.Interval)
+	if step == 0 {
+		step = time.Minute
+	}
+	r := newRecorder()
+	for _, s := range t.Series {
+		metric, values, err := promQL.ParseSeriesDesc(s.Series + " " + s.Values)
+		if err != nil {
+			return nil, fmt.Errorf("series %s: %w", s.Series, err)
+		}
+		w := &written{labels: metric}
+		for i, v := range values {
+			if !v.Omitted {
+				w.samples = append(w.samples, chunks.Sample(sample{testStart.Add(time.Duration(i) * step).UnixMilli(), v.Value, v.Histogram}))
+			}
+		}
+		name := metric.Get(model.MetricNameLabel)
+		if r.byName[name] == nil {
+			r.byName[name] = map[uint64]*written{}
+		}
+		r.byName[name][metric.Hash()] = w
+	}
+	return r, nil
+}
+
+func checkAlerts(at model.Duration, name string, want []expectedAlert, rows map[string]*alerts.Row) []string {
+	var wanted, got []string
+	for _, a := range want {
+		a.Labels = maps.Clone(a.Labels)
+		if a.Labels == nil {
+			a.Labels = map[string]string{}
+		}
+		a.Labels[model.AlertNameLabel] = name
+		wanted = append(wanted, a.String())
+	}
+	for _, row := range rows {
+		if row.State == alerts.Firing && row.Name == name {
+			got = append(got, expectedAlert{row.Labels, row.Annotations}.String())
+		}
+	}
+	slices.Sort(wanted)
+	slices.Sort(got)
+	if slices.Equal(wanted, got) {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s at %s: fires\n\t%s\nwant\n\t%s", name, at, list(got), list(wanted))}
+}
+
+func list(lines []string) string {
+	if len(lines) == 0 {
+		return "nothing"
+	}
+	return strings.Join(lines, "\n\t")
+}
+
+func samplesText(v promql.Vector) string {
+	var all []string
+	for _, s := range v {
+		all = append(all, fmt.Sprintf("%s %v", s.Metric, s.F))
+	}
+	slices.Sort(all)
+	return list(all)
+}
+
+// sameSamples compares two vectors whatever their order; fuzzy forgives what floating
+// point loses.
+func sameSamples(a, b promql.Vector, fuzzy bool) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	order := func(x, y promql.Sample) int { return labels.Compare(x.Metric, y.Metric) }
+	slices.SortFunc(a, order)
+	slices.SortFunc(b, order)
+	return slices.EqualFunc(a, b, func(x, y promql.Sample) bool {
+		near := x.F == y.F || math.IsNaN(x.F) && math.IsNaN(y.F) ||
+			fuzzy && math.Abs(x.F-y.F) <= 1e-6*max(math.Abs(x.F), math.Abs(y.F))
+		return labels.Equal(x.Metric, y.Metric) && near
+	})
+}
