@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"ragstreams/alerts/rules"
@@ -9,7 +10,7 @@ import (
 
 func runRules(ctx context.Context, env environment, args []string) error {
 	if len(args) < 2 || args[0] != "test" {
-		return fmt.Errorf("usage: analytics rules test FILE...")
+		return errors.New("usage: analytics rules test FILE [FILE]")
 	}
 	failed := 0
 	for _, file := range args[1:] {
