@@ -12,7 +12,6 @@ import (
 	"ragstreams/alerts"
 	"ragstreams/alerts/rabbitmq"
 	"ragstreams/alerts/rules"
-	"ragstreams/codecs"
 	"ragstreams/kafka"
 	"ragstreams/metrics"
 	"ragstreams/processors"
@@ -21,7 +20,6 @@ import (
 	"ragstreams/tables"
 	"ragstreams/views"
 
-	"github.com/lovoo/goka"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -80,7 +78,7 @@ func (a *alerting) members() []member {
 				}}
 			})
 		}},
-		{"view of alerts", a.follow},
+		{bookPart, a.follow},
 		{rulesPart, a.evaluate},
 		{rulesPart + " files", func(ctx context.Context) error { return a.files.watch(ctx, a.stages.o.ReloadRules) }},
 	}
@@ -92,37 +90,18 @@ func (a *alerting) members() []member {
 
 // Parts of the program.
 const (
+	bookPart      = "view of alerts"
 	rulesPart     = "rules"
 	publisherPart = "alerts to RabbitMQ"
 )
 
 // follow keeps the book.
 func (a *alerting) follow(ctx context.Context) error {
-	o := a.stages.o
-	var opened kafka.Opened
-	defer opened.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	view, err := goka.NewView(o.Kafka.Brokers, goka.Table(o.names().Alerts()), codecs.Raw{},
-		goka.WithViewConsumerSaramaBuilder(opened.Consumers(o.Kafka, 2*o.SessionTimeout)),
-		goka.WithViewTopicManagerBuilder(opened.TopicManagers(o.Kafka)),
-		goka.WithViewStorageBuilder(kafka.ViewStorage()),
-		goka.WithViewHasher(kafka.Hasher),
-		goka.WithViewLogger(kafka.GokaLogger(o.Logger)),
-		goka.WithViewCallback(kafka.SkipControl(func(_ int32, _ int64, key string, value []byte) error { return a.book.Update(key, value) })),
-	)
-	if err != nil {
-		return fmt.Errorf("open view of alerts: %w", err)
-	}
-	go func() {
-		select {
-		case <-view.WaitRunning():
-			a.restored.Store(true)
-			a.stages.status.clear("view of alerts")
-		case <-ctx.Done():
-		}
-	}()
-	return view.Run(ctx)
+	update := func(_ int32, _ int64, key string, value []byte) error { return a.book.Update(key, value) }
+	return a.stages.follow(ctx, a.stages.o.names().Alerts(), update, func() {
+		a.restored.Store(true)
+		a.stages.status.clear(bookPart)
+	})
 }
 
 // evaluate evaluates the rules whenever the tables have changed, while this instance is

@@ -123,8 +123,7 @@ func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowe
 	return v
 }
 
-// viewMember feeds a view with the changelog, through a goka view. goka keeps the
-// offset only: the rows are in ours.
+// viewMember feeds a view with the changelog.
 func viewMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], table string) member {
 	part := "view of " + table
 	return member{part, func(ctx context.Context) error {
@@ -139,32 +138,41 @@ func viewMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], tabl
 			}
 			return v.Update(p, offset, key, value)
 		}
-		var opened kafka.Opened
-		defer opened.Close()
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		gv, err := goka.NewView(s.o.Kafka.Brokers, goka.Table(s.o.names().Table(table)), codecs.Raw{},
-			goka.WithViewConsumerSaramaBuilder(opened.Consumers(s.o.Kafka, 2*s.o.SessionTimeout)),
-			goka.WithViewTopicManagerBuilder(opened.TopicManagers(s.o.Kafka)),
-			goka.WithViewStorageBuilder(kafka.ViewStorage()),
-			goka.WithViewHasher(kafka.Hasher),
-			goka.WithViewLogger(kafka.GokaLogger(s.o.Logger)),
-			goka.WithViewCallback(kafka.SkipControl(update)),
-		)
-		if err != nil {
-			return fmt.Errorf("open view of %s: %w", table, err)
-		}
-		go func() {
-			select {
-			case <-gv.WaitRunning():
-				recovered.Store(true)
-				v.Recovered(views.Changelog)
-				s.status.clear(part)
-			case <-ctx.Done():
-			}
-		}()
-		return gv.Run(ctx)
+		return s.follow(ctx, s.o.names().Table(table), update, func() {
+			recovered.Store(true)
+			v.Recovered(views.Changelog)
+			s.status.clear(part)
+		})
 	}}
+}
+
+// follow hands every committed record of a table's changelog to update, through a goka
+// view, and calls recovered when those that are there have been. goka keeps the offsets
+// only.
+func (s *stages) follow(ctx context.Context, changelog string, update func(partition int32, offset int64, key string, value []byte) error, recovered func()) error {
+	var opened kafka.Opened
+	defer opened.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	view, err := goka.NewView(s.o.Kafka.Brokers, goka.Table(changelog), codecs.Raw{},
+		goka.WithViewConsumerSaramaBuilder(opened.Consumers(s.o.Kafka, 2*s.o.SessionTimeout)),
+		goka.WithViewTopicManagerBuilder(opened.TopicManagers(s.o.Kafka)),
+		goka.WithViewStorageBuilder(kafka.ViewStorage()),
+		goka.WithViewHasher(kafka.Hasher),
+		goka.WithViewLogger(kafka.GokaLogger(s.o.Logger)),
+		goka.WithViewCallback(kafka.SkipControl(update)),
+	)
+	if err != nil {
+		return fmt.Errorf("open view of %s: %w", changelog, err)
+	}
+	go func() {
+		select {
+		case <-view.WaitRunning():
+			recovered()
+		case <-ctx.Done():
+		}
+	}()
+	return view.Run(ctx)
 }
 
 // windowsMember feeds a view with closed panes.
