@@ -212,6 +212,20 @@ type Row struct {
 	About // of the newest evaluation
 }
 
+// Take takes in an evaluation and returns what people are to be told; see Alert.Step. It
+// reports false when nothing has changed, for the evaluation was known.
+func (r *Row) Take(e *Report) (told []Transition, changed bool) {
+	before := r.Alert
+	told = r.Step(e.Evaluation)
+	if r.Alert == before {
+		return nil, false
+	}
+	if e.Outcome != Withdrawn { // who withdraws a rule knows no more of it than the row
+		r.About = e.About
+	}
+	return told, true
+}
+
 // row is a Row as it is written.
 type row struct {
 	Format    int    `json:"format"`

@@ -106,13 +106,9 @@ func (t *AlertsTask) Process(key string, report []byte) {
 		row = new(alerts.Row)
 		t.rows[key] = row
 	}
-	before := row.Alert
-	told := row.Step(r.Evaluation)
-	if row.Alert == before {
-		return // an evaluation that was known
-	}
-	if r.Outcome != alerts.Withdrawn { // which knows nothing but the key
-		row.About = r.About
+	told, changed := row.Take(r)
+	if !changed {
+		return
 	}
 	for _, tr := range told {
 		m := alerts.NewMessage(key, tr, row.About)

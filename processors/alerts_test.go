@@ -144,15 +144,15 @@ func TestAlertsAreForgotten(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(s.rows)); !slices.Equal(got, []string{"fires", "quiet"}) {
 		t.Errorf("rows %v", got)
 	}
-	s.say("other", 3701, alerts.Breached)
+	s.say("other", 3800, alerts.Breached)
 	s.flush()
 	if got := slices.Sorted(maps.Keys(s.rows)); !slices.Equal(got, []string{"fires", "other"}) {
 		t.Errorf("rows %v, want quiet to be gone", got)
 	}
 	s.told = nil
 	s.say("quiet", 101, alerts.Breached)
-	s.say("fires", 3701, alerts.Cleared)
-	s.want("fires resolved 3701 cleared")
+	s.say("fires", 3800, alerts.Cleared)
+	s.want("fires resolved 3800 cleared")
 	s.flush()
 	if _, back := s.rows["quiet"]; back {
 		t.Error("an evaluation of an hour ago was taken in")

@@ -97,10 +97,10 @@ func (e *Evaluator) Evaluate(ctx context.Context, s *Set, m Moment) (said []Said
 	e.recorded.keep(s)
 	o := &round{
 		Moment: m, ctx: ctx, engine: e.engine, series: both{m.Series, e.recorded},
-		breached: map[string]bool{}, judged: map[*rule]bool{}, recorded: e.recorded,
+		held: map[string]bool{}, judged: map[*rule]bool{}, recorded: e.recorded,
 	}
 	for _, g := range s.groups {
-		if !e.due(g, m.At) {
+		if !e.due(g, m.Now) { // also while the tables stand still
 			continue
 		}
 		for _, r := range g.rules {
@@ -119,7 +119,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, s *Set, m Moment) (said []Said
 		}
 	}
 	for key, row := range m.Known {
-		if row.State != alerts.Inactive && !o.breached[key] {
+		if row.State != alerts.Inactive && !o.held[key] {
 			if bad := o.unbreached(s, key, row); bad != nil {
 				faults = append(faults, Fault{row.Group, row.Name, bad})
 			}
@@ -151,7 +151,7 @@ type round struct {
 	ctx      context.Context
 	engine   *promql.Engine
 	series   storage.Queryable
-	breached map[string]bool // keys of alerts that were judged by what holds
+	held     map[string]bool // keys of alerts whose condition holds
 	judged   map[*rule]bool  // rules that were evaluated
 	recorded *recorder
 	said     []Said
@@ -215,7 +215,7 @@ func (o *round) alert(r *rule) error {
 	found := make(map[string]found, len(holds))
 	for _, sample := range holds {
 		f := o.find(r, sample)
-		if _, twice := found[f.key]; twice || o.breached[f.key] {
+		if _, twice := found[f.key]; twice || o.held[f.key] {
 			return fmt.Errorf("it gives the alert %s twice: add a label that tells them apart", f.key)
 		}
 		found[f.key] = f
@@ -224,7 +224,7 @@ func (o *round) alert(r *rule) error {
 		if err := o.judge(r, f, outcome); err != nil {
 			return err
 		}
-		o.breached[key] = true
+		o.held[key] = true
 	}
 	o.judged[r] = true
 	return nil

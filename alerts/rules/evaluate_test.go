@@ -108,10 +108,7 @@ func (s *stand) evaluate() {
 		} else {
 			row = &alerts.Row{Alert: row.Alert, About: row.About}
 		}
-		told := row.Step(r.Evaluation)
-		if r.Outcome != alerts.Withdrawn {
-			row.About = r.About
-		}
+		told, _ := row.Take(&r)
 		s.rows[one.Key] = row
 		for _, tr := range told {
 			m := alerts.NewMessage(one.Key, tr, row.About)
@@ -464,6 +461,10 @@ groups:
   rules:
   - {alert: Behind, expr: max(lag) > 60, for: 5s}
   - {alert: High, expr: x > 1, for: 5s}
+- name: seldom
+  interval: 5s
+  rules:
+  - {alert: BehindSeldom, expr: max(lag) > 60, for: 5s}
 `)
 	s.second(values{"x": 2, "lag": 100})
 	for range 8 {
@@ -471,10 +472,15 @@ groups:
 		s.second(values{"x": 2, "lag": 100})
 	}
 	s.want(`6 "g" Behind{} firing breached`)
+	for range 2 {
+		s.behind++
+		s.second(values{"x": 2, "lag": 100})
+	}
+	s.want(`10 "seldom" BehindSeldom{} firing breached`)
 	for range 8 {
 		s.second(values{"x": 2, "lag": 0})
 	}
-	s.want(`10 "g" Behind{} resolved cleared`, `14 "g" High{} firing breached`)
+	s.want(`12 "g" Behind{} resolved cleared`, `15 "seldom" BehindSeldom{} resolved cleared`, `16 "g" High{} firing breached`)
 }
 
 func TestLabels(t *testing.T) {

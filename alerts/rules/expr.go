@@ -67,7 +67,8 @@ func counts(e parser.Expr) (all []counted, longest time.Duration) {
 	return all, longest
 }
 
-// looks returns how far back an expression looks, and for what.
+// looks returns how far back an expression looks, and for what; "" stands for a name
+// that is not told.
 func looks(e parser.Expr) (reach time.Duration, names map[string]bool) {
 	names = map[string]bool{}
 	parser.Inspect(e, func(n parser.Node, path []parser.Node) error {
@@ -75,11 +76,13 @@ func looks(e parser.Expr) (reach time.Duration, names map[string]bool) {
 		if !ok {
 			return nil
 		}
+		name := ""
 		for _, m := range v.LabelMatchers {
 			if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
-				names[m.Value] = true
+				name = m.Value
 			}
 		}
+		names[name] = true
 		back := v.OriginalOffset
 		for _, outer := range path {
 			switch outer := outer.(type) {

@@ -211,6 +211,7 @@ func (q recordedQuerier) LabelNames(context.Context, *storage.LabelHints, ...*la
 
 func (q recordedQuerier) Close() error { return nil }
 
+// seriesSet is a storage.SeriesSet.
 type seriesSet struct {
 	found []storage.Series
 	at    int

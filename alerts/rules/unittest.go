@@ -159,8 +159,7 @@ func (t *unitTest) run(ctx context.Context, set *Set, interval time.Duration, fu
 				row = new(alerts.Row)
 				rows[one.Key] = row
 			}
-			row.Step(one.Evaluation)
-			row.About = one.About
+			row.Take(&one.Report)
 		}
 		last := at + interval // exclusive
 		for _, c := range t.Alerts {
