@@ -137,8 +137,8 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message, confirmed f
 		err := p.run(ctx, b, confirmed)
 		switch {
 		case ctx.Err() != nil:
-			if len(b.flying) > 0 { // nobody waits for them any more
-				p.lost(b, ctx.Err())
+			if len(b.flying) > 0 {
+				p.giveUp(b)
 			}
 			return ctx.Err()
 		case err == nil:
@@ -151,9 +151,14 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message, confirmed f
 
 // lost gives up the connection: what was not confirmed on it is published again.
 func (p *Publisher) lost(b *batch, err error) {
-	p.Close()
 	p.cfg.Logger.Warn("the connection to RabbitMQ is lost; what was not confirmed is published again", "error", err, "unconfirmed", len(b.flying))
 	p.cfg.Observer.Connected(false, err)
+	p.giveUp(b)
+}
+
+// giveUp closes the connection, whose answers nobody waits for any more.
+func (p *Publisher) giveUp(b *batch) {
+	p.Close()
 	for _, i := range b.flying {
 		p.cfg.Observer.Republished(&b.messages[i], Unconfirmed)
 	}
@@ -312,7 +317,7 @@ func newBatch(messages []Message) *batch {
 // next takes the first message that waits and may be published: of one alert there is
 // never more than one unconfirmed, so that what is refused cannot be overtaken.
 func (b *batch) next(rests func(key string) bool) (int, bool) {
-	passed := map[string]bool{}
+	passed := map[string]bool{} // a rest may end while this looks
 	for n, i := range b.waiting {
 		key := b.messages[i].Key
 		if !b.keys[key] && !passed[key] && !rests(key) {
