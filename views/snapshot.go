@@ -9,10 +9,8 @@ import (
 // Snapshot is a View as it was at one moment, for readers that look at few of many
 // series, and more than once. It is safe for concurrent use.
 type Snapshot[M any, P tables.Measure[M]] struct {
-	pane      int64
-	all       []series[M, P]
-	watermark int64
-	marked    bool
+	pane int64
+	all  []series[M, P]
 }
 
 // Snapshot returns the View as it is. No bytes are copied: a hundred thousand series
@@ -20,14 +18,8 @@ type Snapshot[M any, P tables.Measure[M]] struct {
 func (v *View[M, P]) Snapshot() *Snapshot[M, P] {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	s := &Snapshot[M, P]{pane: v.o.Panes.Size, all: v.allSeries()}
-	s.watermark, s.marked = v.watermark()
-	return s
+	return &Snapshot[M, P]{pane: v.o.Panes.Size, all: v.allSeries()}
 }
-
-// Watermark returns the least watermark of all partitions in Unix milliseconds, and
-// false when one of them had none.
-func (s *Snapshot[M, P]) Watermark() (ms int64, ok bool) { return s.watermark, s.marked }
 
 // Len returns how many series there are.
 func (s *Snapshot[M, P]) Len() int { return len(s.all) }
