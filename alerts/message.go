@@ -16,6 +16,7 @@ type Message struct {
 	Group       string            `json:"group"`
 	State       string            `json:"state"` // MessageFiring or MessageResolved
 	Reason      Reason            `json:"reason"`
+	Repeat      int               `json:"repeat"`   // see Transition.Repeat
 	Severity    string            `json:"severity"` // the label; "" without one
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
@@ -44,7 +45,7 @@ const (
 func NewMessage(key string, t Transition, a About) Message {
 	m := Message{
 		Version: format, ID: t.ID(key), Key: key, Rule: a.Name, Group: a.Group,
-		State: MessageResolved, Reason: t.Reason, Severity: a.Labels["severity"],
+		State: MessageResolved, Reason: t.Reason, Repeat: t.Repeat, Severity: a.Labels["severity"],
 		Labels: a.Labels, Annotations: a.Annotations, Value: Number(t.Value), Expr: a.Expr, Window: a.Window,
 		Samples: a.Samples, Started: instant(t.Started), Fired: instant(t.Fired), Decided: instant(t.At),
 		Previous: Firing, Lasted: between(t.Fired, t.At), ErrorGroups: a.ErrorGroups, Watermark: a.Watermark, Lag: a.Lag,
@@ -58,6 +59,8 @@ func NewMessage(key string, t Transition, a About) Message {
 	switch {
 	case !t.Fires:
 		m.Ended = &m.Decided
+	case t.Repeat > 0:
+		m.State = MessageFiring
 	case t.Fired > t.Started:
 		m.State, m.Previous, m.Lasted = MessageFiring, Pending, between(t.Started, t.Fired)
 	default:

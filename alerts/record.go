@@ -174,22 +174,25 @@ type Report struct {
 
 // report is a Report as it is written.
 type report struct {
-	Format  int        `json:"format"`
-	At      int64      `json:"at"`
-	Outcome Outcome    `json:"outcome"`
-	Value   Number     `json:"value"`
-	Version uint64     `json:"rule_version,string"`
-	For     Seconds    `json:"for_seconds,omitempty"`
-	Keep    Seconds    `json:"keep_firing_for_seconds,omitempty"`
-	NoData  NoDataMode `json:"no_data"`
-	About   About      `json:"about"`
+	Format  int          `json:"format"`
+	At      int64        `json:"at"`
+	Outcome Outcome      `json:"outcome"`
+	Value   Number       `json:"value"`
+	Version uint64       `json:"rule_version,string"`
+	For     Seconds      `json:"for_seconds,omitempty"`
+	Keep    Seconds      `json:"keep_firing_for_seconds,omitempty"`
+	NoData  NoDataMode   `json:"no_data"`
+	Repeat  Seconds      `json:"repeat_seconds,omitempty"`
+	By      []Suppressor `json:"suppressed,omitempty"`
+	About   About        `json:"about"`
 }
 
 // Append adds the record to dst.
 func (r *Report) Append(dst []byte) []byte {
 	return mustAppend(dst, report{
 		format, r.At, r.Outcome, Number(r.Value),
-		r.Rule.Version, Seconds(r.Rule.For), Seconds(r.Rule.KeepFiring), r.Rule.NoData, r.About,
+		r.Rule.Version, Seconds(r.Rule.For), Seconds(r.Rule.KeepFiring), r.Rule.NoData,
+		Seconds(r.Repeat), r.Suppressed, r.About,
 	})
 }
 
@@ -200,7 +203,10 @@ func (r *Report) Decode(src []byte) error {
 		return fmt.Errorf("evaluation: %w", err)
 	}
 	*r = Report{
-		Evaluation{in.At, Rule{in.Version, time.Duration(in.For), time.Duration(in.Keep), in.NoData}, in.Outcome, float64(in.Value)},
+		Evaluation{
+			At: in.At, Rule: Rule{in.Version, time.Duration(in.For), time.Duration(in.Keep), in.NoData},
+			Outcome: in.Outcome, Value: float64(in.Value), Repeat: time.Duration(in.Repeat), Suppressed: in.By,
+		},
 		in.About,
 	}
 	return nil
@@ -215,9 +221,9 @@ type Row struct {
 // Take takes in an evaluation and returns what people are to be told; see Alert.Step. It
 // reports false when nothing has changed, for the evaluation was known.
 func (r *Row) Take(e *Report) (told []Transition, changed bool) {
-	before := r.Alert
+	before := r.Evaluated
 	told = r.Step(e.Evaluation)
-	if r.Alert == before {
+	if r.Evaluated == before {
 		return nil, false
 	}
 	if e.Outcome != Withdrawn { // who withdraws a rule knows no more of it than the row
@@ -228,20 +234,23 @@ func (r *Row) Take(e *Report) (told []Transition, changed bool) {
 
 // row is a Row as it is written.
 type row struct {
-	Format    int    `json:"format"`
-	State     State  `json:"state"`
-	Version   uint64 `json:"rule_version,string"`
-	Evaluated int64  `json:"evaluated"`
-	Started   int64  `json:"started,omitempty"`
-	Fired     int64  `json:"fired,omitempty"`
-	Cleared   int64  `json:"cleared,omitempty"`
-	About     About  `json:"about"`
+	Format    int          `json:"format"`
+	State     State        `json:"state"`
+	Version   uint64       `json:"rule_version,string"`
+	Evaluated int64        `json:"evaluated"`
+	Started   int64        `json:"started,omitempty"`
+	Fired     int64        `json:"fired,omitempty"`
+	Cleared   int64        `json:"cleared,omitempty"`
+	Told      int64        `json:"told,omitempty"`
+	Tellings  int          `json:"tellings,omitempty"`
+	By        []Suppressor `json:"suppressed,omitempty"`
+	About     About        `json:"about"`
 }
 
 // Append adds the row's bytes to dst.
 func (r *Row) Append(dst []byte) []byte {
 	a := &r.Alert
-	return mustAppend(dst, row{format, a.State, a.Version, a.Evaluated, a.Started, a.Fired, a.Cleared, r.About})
+	return mustAppend(dst, row{format, a.State, a.Version, a.Evaluated, a.Started, a.Fired, a.Cleared, a.Told, a.Tellings, a.Suppressed, r.About})
 }
 
 // Decode replaces the row by the one in src.
@@ -250,7 +259,7 @@ func (r *Row) Decode(src []byte) error {
 	if err := decode(src, &in, &in.Format); err != nil {
 		return fmt.Errorf("alert: %w", err)
 	}
-	*r = Row{Alert{in.State, in.Version, in.Evaluated, in.Started, in.Fired, in.Cleared}, in.About}
+	*r = Row{Alert{in.State, in.Version, in.Evaluated, in.Started, in.Fired, in.Cleared, in.Told, in.Tellings, in.By}, in.About}
 	return nil
 }
 

@@ -28,7 +28,8 @@ func TestRecordsAreRead(t *testing.T) {
 		want := alerts.Report{
 			Evaluation: alerts.Evaluation{
 				At: 1_764_000_000_000, Outcome: alerts.NoData, Value: value,
-				Rule: alerts.Rule{Version: 1 << 63, For: 90 * time.Second, KeepFiring: time.Hour, NoData: alerts.NoDataKeep},
+				Rule:   alerts.Rule{Version: 1 << 63, For: 90 * time.Second, KeepFiring: time.Hour, NoData: alerts.NoDataKeep},
+				Repeat: 4 * time.Hour, Suppressed: []alerts.Suppressor{{Kind: alerts.Muted, By: "nights"}},
 			}, About: about(),
 		}
 		var got alerts.Report
@@ -39,7 +40,8 @@ func TestRecordsAreRead(t *testing.T) {
 			t.Errorf("report (-want +got):\n%s", diff)
 		}
 	}
-	want := alerts.Row{Alert: alerts.Alert{State: alerts.Firing, Version: math.MaxUint64, Evaluated: 5, Started: 1, Fired: 3, Cleared: 4}, About: about()}
+	want := alerts.Row{Alert: alerts.Alert{State: alerts.Firing, Version: math.MaxUint64, Evaluated: 5, Started: 1, Fired: 3, Cleared: 4, Told: 3, Tellings: 2,
+		Suppressed: []alerts.Suppressor{{Kind: alerts.Silenced, By: "s1"}}}, About: about()}
 	var got alerts.Row
 	if err := got.Decode(want.Append(nil)); err != nil {
 		t.Fatal(err)

@@ -31,7 +31,8 @@ func TestMessagesFollowTheirSchema(t *testing.T) {
 	for i, e := range []alerts.Evaluation{
 		{At: 1000, Rule: rule, Outcome: alerts.Breached, Value: 1}, {At: 2000, Rule: rule, Outcome: alerts.Breached, Value: math.Inf(1)},
 		{At: 3000, Rule: alerts.Rule{Version: 1}, Outcome: alerts.Breached, Value: -0.5}, {At: 4000, Outcome: alerts.Withdrawn, Value: math.NaN()},
-		{At: 5000, Rule: alerts.Rule{NoData: alerts.NoDataFiring}, Outcome: alerts.NoData, Value: math.NaN()}, {At: 6000, Outcome: alerts.Cleared},
+		{At: 5000, Rule: alerts.Rule{NoData: alerts.NoDataFiring}, Outcome: alerts.NoData, Value: math.NaN()},
+		{At: 6000, Rule: alerts.Rule{NoData: alerts.NoDataFiring}, Outcome: alerts.Breached, Repeat: 1}, {At: 7000, Outcome: alerts.Cleared},
 	} {
 		for _, tr := range a.Step(e) {
 			for _, about := range []alerts.About{about(), {}} {

@@ -3,6 +3,8 @@ package alerts_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,12 +17,13 @@ import (
 // outcomes are those of a script, by letter.
 var outcomes = map[byte]alerts.Outcome{
 	'.': alerts.Cleared, 'B': alerts.Breached, '?': alerts.NoData, 'x': alerts.Withdrawn,
+	'-': alerts.Cleared, 'S': alerts.Breached, // these two are suppressed
 }
 
 // play evaluates a script, one letter a second from second 1 on, and returns what is
 // told as "2 fires breached, 5 resolved cleared". A digit changes the rule's version,
-// a blank is a second without an evaluation.
-func play(a *alerts.Alert, rule alerts.Rule, script string) string {
+// a blank is a second without an evaluation. It is repeated every three seconds.
+func play(a *alerts.Alert, rule alerts.Rule, repeat bool, script string) string {
 	var told []string
 	at := int64(0)
 	for i := range len(script) {
@@ -32,7 +35,14 @@ func play(a *alerts.Alert, rule alerts.Rule, script string) string {
 		if at += 1000; c == ' ' {
 			continue
 		}
-		for _, tr := range a.Step(alerts.Evaluation{At: at, Rule: rule, Outcome: outcomes[c]}) {
+		e := alerts.Evaluation{At: at, Rule: rule, Outcome: outcomes[c]}
+		if repeat {
+			e.Repeat = 3 * time.Second
+		}
+		if c == '-' || c == 'S' {
+			e.Suppressed = []alerts.Suppressor{{Kind: alerts.Silenced, By: "s1"}}
+		}
+		for _, tr := range a.Step(e) {
 			what := "resolved"
 			if tr.Fires {
 				what = "fires"
@@ -82,10 +92,62 @@ func TestStep(t *testing.T) {
 		{"an edited rule without data", alerts.Rule{NoData: alerts.NoDataKeep}, "B2?", "1 fires breached, 2 resolved rule_changed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := play(new(alerts.Alert), tt.rule, tt.script); got != tt.want {
+			if got := play(new(alerts.Alert), tt.rule, false, tt.script); got != tt.want {
 				t.Errorf("%q: %q, want %q", tt.script, got, tt.want)
 			}
 		})
+	}
+}
+
+func TestStepTells(t *testing.T) {
+	const s = time.Second
+	for _, tt := range []struct {
+		name   string
+		rule   alerts.Rule
+		script string
+		want   string
+	}{
+		{"again after every repeat", alerts.Rule{}, "BBBBBBB", "1 fires breached, 4 fires repeated, 7 fires repeated"},
+		{"as soon as somebody looks after it", alerts.Rule{}, "BBB  BB.", "1 fires breached, 6 fires repeated, 8 resolved cleared"},
+		{"a repetition goes by the last telling", alerts.Rule{}, "BBB  BBB", "1 fires breached, 6 fires repeated"},
+		{"a new firing begins anew", alerts.Rule{}, "BB.BBB", "1 fires breached, 3 resolved cleared, 4 fires breached"},
+		{"while it is kept firing", alerts.Rule{KeepFiring: 9 * s}, "B...", "1 fires breached, 4 fires repeated"},
+		{"and while there is no data", alerts.Rule{NoData: alerts.NoDataKeep}, "B???", "1 fires breached, 4 fires repeated"},
+		{"nobody of what is suppressed from beginning to end", alerts.Rule{}, "SSSSS-", ""},
+		{"nor when only the end is not", alerts.Rule{}, "SSS.", ""},
+		{"of what is no longer suppressed", alerts.Rule{}, "SSB.", "3 fires unsuppressed, 4 resolved cleared"},
+		{"that it was resolved, suppressed or not", alerts.Rule{}, "BSS-", "1 fires breached, 4 resolved cleared"},
+		{"no repetition of what is suppressed", alerts.Rule{}, "BSSSSB", "1 fires breached, 6 fires repeated"},
+		{"once, however often it was suppressed", alerts.Rule{}, "BSB", "1 fires breached"},
+		{"at the time of firing, whatever was pending", alerts.Rule{For: 2 * s}, "SSBB", "3 fires breached"},
+		{"nobody of a changed rule that was suppressed", alerts.Rule{}, "S2S2-", ""},
+		{"of a changed rule that fires on", alerts.Rule{}, "S2B", "2 fires breached"},
+		{"that a rule is gone, if they were told of it", alerts.Rule{}, "BSx", "1 fires breached, 3 resolved rule_removed"},
+		{"nobody that a rule is gone that they were not told of", alerts.Rule{}, "SSx", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := play(new(alerts.Alert), tt.rule, true, tt.script); got != tt.want {
+				t.Errorf("%q: %q, want %q", tt.script, got, tt.want)
+			}
+		})
+	}
+}
+
+// What suppresses an alert can be seen for as long as it is active.
+func TestSuppressedIsVisible(t *testing.T) {
+	by := []alerts.Suppressor{{Kind: alerts.Inhibited, By: "f1"}, {Kind: alerts.Muted, By: "nights"}}
+	var a alerts.Alert
+	for i, tt := range []struct {
+		outcome alerts.Outcome
+		by      []alerts.Suppressor
+		want    []alerts.Suppressor
+	}{
+		{alerts.Cleared, by, nil}, {alerts.Breached, by, by}, {alerts.Breached, by[:1], by[:1]}, {alerts.Breached, nil, nil}, {alerts.Cleared, by, nil},
+	} {
+		a.Step(alerts.Evaluation{At: int64(i + 1), Outcome: tt.outcome, Suppressed: tt.by})
+		if !slices.Equal(a.Suppressed, tt.want) {
+			t.Errorf("evaluation %d: suppressed by %v, want %v", i, a.Suppressed, tt.want)
+		}
 	}
 }
 
@@ -143,7 +205,7 @@ func TestFirstEvaluationOfATimeCounts(t *testing.T) {
 		t.Fatalf("told %+v, want that it fires", got)
 	}
 	was := a
-	if got := a.Step(alerts.Evaluation{At: 5, Outcome: alerts.Cleared}); len(got) > 0 || a != was {
+	if got := a.Step(alerts.Evaluation{At: 5, Outcome: alerts.Cleared}); len(got) > 0 || !reflect.DeepEqual(a, was) {
 		t.Errorf("told %+v, alert %+v, want nothing and %+v", got, a, was)
 	}
 }
@@ -158,13 +220,21 @@ func anyHistory(r *rand.Rand) history {
 		NoData: alerts.NoDataMode(r.IntN(3)),
 	}
 	sticky, outcome := 1+r.IntN(5), alerts.Cleared
+	repeat := time.Duration(r.IntN(8)) * time.Second
+	var by []alerts.Suppressor
 	at := int64(0)
 	for range 60 {
 		at += 1 + r.Int64N(2000)
 		if r.IntN(sticky) == 0 {
 			outcome = []alerts.Outcome{alerts.Cleared, alerts.Breached, alerts.Breached, alerts.NoData}[r.IntN(4)]
 		}
-		e := alerts.Evaluation{At: at, Rule: rule, Outcome: outcome, Value: float64(len(h))}
+		if r.IntN(6) == 0 {
+			by = nil
+			if r.IntN(2) == 0 {
+				by = []alerts.Suppressor{{Kind: alerts.Silenced, By: "s1"}}
+			}
+		}
+		e := alerts.Evaluation{At: at, Rule: rule, Outcome: outcome, Value: float64(len(h)), Repeat: repeat, Suppressed: by}
 		switch r.IntN(40) {
 		case 0:
 			rule.Version++
@@ -176,18 +246,19 @@ func anyHistory(r *rand.Rand) history {
 	return h
 }
 
-// told is what the definitions of For, KeepFiring and NoData say of a whole history:
+// told is what the definitions of For, KeepFiring, NoData, Suppressed and Repeat say of a whole history:
 // the plain twin of Step, which looks back as far as it likes.
 func (h history) told() []alerts.Transition {
 	var out []alerts.Transition
 	begin := 0        // of what one version of the rule said
 	fires := -1       // the evaluation at which it began to fire
 	var started int64 // when that breach began
+	var told []int    // the evaluations at which people were told that it fires
 	end := func(i int, why alerts.Reason) {
-		if fires >= 0 {
+		if fires >= 0 && len(told) > 0 {
 			out = append(out, alerts.Transition{Reason: why, At: h[i].At, Started: started, Fired: h[fires].At, Value: h[i].Value})
 		}
-		fires = -1
+		fires, told = -1, nil
 	}
 	as := func(e alerts.Evaluation) alerts.Outcome {
 		switch {
@@ -223,7 +294,6 @@ func (h history) told() []alerts.Transition {
 			}
 			if e.At-h[first].At >= e.Rule.For.Milliseconds() {
 				fires, started = i, h[first].At
-				out = append(out, alerts.Transition{Fires: true, Reason: why, At: e.At, Started: started, Fired: e.At, Value: e.Value})
 			}
 		case as(e) == alerts.Cleared && fires >= 0:
 			// It is cleared since the first evaluation after the last breach that did so.
@@ -241,6 +311,19 @@ func (h history) told() []alerts.Transition {
 				begin = i + 1
 			}
 		}
+		if fires < 0 || len(e.Suppressed) > 0 {
+			continue
+		}
+		switch n := len(told); {
+		case n == 0 && fires < i:
+			why = alerts.ReasonUnsuppressed
+		case n > 0 && (e.Repeat == 0 || e.At-h[told[n-1]].At < e.Repeat.Milliseconds()):
+			continue
+		case n > 0:
+			why = alerts.ReasonRepeated
+		}
+		out = append(out, alerts.Transition{Fires: true, Reason: why, At: e.At, Started: started, Fired: h[fires].At, Repeat: len(told), Value: e.Value})
+		told = append(told, i)
 	}
 	return out
 }
@@ -260,7 +343,7 @@ func TestStepIsAsDefined(t *testing.T) {
 			for range r.IntN(3) {
 				repeated = append(repeated, again.Step(h[r.IntN(i+1)])...)
 			}
-			if once != again {
+			if !reflect.DeepEqual(once, again) {
 				t.Fatalf("seed %d, evaluation %d: %+v, with repetitions %+v", seed, i, once, again)
 			}
 		}
@@ -276,8 +359,8 @@ func TestStepIsAsDefined(t *testing.T) {
 				t.Fatalf("seed %d: two transitions have the id %s", seed, tr.ID("a"))
 			}
 			ids[tr.ID("a")] = true
-			if tr.Fires != (i%2 == 0) {
-				t.Fatalf("seed %d: transition %d: %+v, want firing and resolved in turn", seed, i, tr)
+			if !tr.Fires && (i == 0 || !got[i-1].Fires) || tr.Fires && tr.Repeat == 0 && i > 0 && got[i-1].Fires {
+				t.Fatalf("seed %d: transition %d: %+v, want that it fires and that it was resolved in turn", seed, i, tr)
 			}
 		}
 		transitions += len(got)
@@ -298,11 +381,12 @@ func TestTransitionID(t *testing.T) {
 	if again.ID("a") != fires.ID("a") {
 		t.Error("the id changes with what is told of the transition")
 	}
-	later, resolved := fires, fires
+	later, resolved, repeated := fires, fires, fires
 	later.Fired++
+	repeated.Repeat++
 	resolved.Fires = false
-	ids := map[string]bool{fires.ID("a"): true, fires.ID("b"): true, later.ID("a"): true, resolved.ID("a"): true}
-	if len(ids) != 4 {
-		t.Errorf("%d ids, want 4: of two alerts, two times, and the resolution", len(ids))
+	ids := map[string]bool{fires.ID("a"): true, fires.ID("b"): true, later.ID("a"): true, resolved.ID("a"): true, repeated.ID("a"): true}
+	if len(ids) != 5 {
+		t.Errorf("%d ids, want 5: of two alerts, two times, the resolution and a repetition", len(ids))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +68,12 @@ type Moment struct {
 	All bool
 	// Describe adds to what is said of an alert what only others know; nil: nothing.
 	Describe func(a *alerts.About)
+	// Suppress is told the labels of all alerts that fire, by key, and returns what tells
+	// of one alert what keeps people from being told; nil: nothing does.
+	Suppress func(firing map[string]map[string]string) func(key string, labels map[string]string) []alerts.Suppressor
+	// Repeat returns how long after people were told of an alert they are told again, 0
+	// for never; nil: never.
+	Repeat func(labels map[string]string) time.Duration
 }
 
 // Said is what an evaluation says of the alert with a key.
@@ -125,6 +132,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, s *Set, m Moment) (said []Said
 			}
 		}
 	}
+	faults = append(faults, o.tell()...)
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -154,7 +162,16 @@ type round struct {
 	held     map[string]bool // keys of alerts whose condition holds
 	judged   map[*rule]bool  // rules that were evaluated
 	recorded *recorder
+	verdicts []verdict
 	said     []Said
+}
+
+// verdict is what the evaluation of a rule says of an alert.
+type verdict struct {
+	Said
+	// complete adds what takes time to find out, and is asked only if the verdict is news;
+	// nil: there is nothing.
+	complete func(about *alerts.About) error
 }
 
 // query evaluates an expression.
@@ -267,7 +284,7 @@ func (o *round) find(r *rule, sample promql.Sample) found {
 	return f
 }
 
-// judge says that a condition holds, if that is news.
+// judge says that a condition holds.
 func (o *round) judge(r *rule, f found, outcome alerts.Outcome) error {
 	e := alerts.Evaluation{At: o.time(r).UnixMilli(), Rule: r.state, Outcome: outcome, Value: f.sample.F}
 	if f.sample.H != nil {
@@ -282,24 +299,21 @@ func (o *round) judge(r *rule, f found, outcome alerts.Outcome) error {
 			e.Outcome = alerts.NoData
 		}
 	}
-	if !o.news(f.key, e) {
-		return nil
-	}
-	if f.samples == nil {
-		n, err := o.count(r, f.from)
-		if err != nil {
-			return err
-		}
-		f.samples = n
-	}
 	about := alerts.About{
-		Group: r.group.name, Name: r.alert, Labels: f.labels, Annotations: map[string]string{},
-		Expr: r.expr, Window: alerts.Seconds(r.window), Samples: f.samples,
+		Group: r.group.name, Name: r.alert, Labels: f.labels, Expr: r.expr, Window: alerts.Seconds(r.window), Samples: f.samples,
 	}
-	for name, text := range r.annotations {
-		about.Annotations[name] = f.expand(text)
-	}
-	o.say(f.key, e, about)
+	o.verdicts = append(o.verdicts, verdict{Said{f.key, alerts.Report{Evaluation: e, About: about}}, func(about *alerts.About) (err error) {
+		if about.Samples == nil {
+			if about.Samples, err = o.count(r, f.from); err != nil {
+				return err
+			}
+		}
+		about.Annotations = map[string]string{}
+		for name, text := range r.annotations {
+			about.Annotations[name] = f.expand(text)
+		}
+		return nil
+	}})
 	return nil
 }
 
@@ -360,9 +374,7 @@ func (o *round) unbreached(s *Set, key string, row *alerts.Row) error {
 			return err
 		}
 	}
-	if o.news(key, e) {
-		o.say(key, e, row.About)
-	}
+	o.verdicts = append(o.verdicts, verdict{Said{key, alerts.Report{Evaluation: e, About: row.About}}, nil})
 	return nil
 }
 
@@ -397,29 +409,75 @@ func (r *rule) covers(element labels.Labels, of map[string]string) bool {
 	return true
 }
 
+// tell says what is news.
+func (o *round) tell() (faults []Fault) {
+	suppressors := func(string, map[string]string) []alerts.Suppressor { return nil }
+	if o.Suppress != nil {
+		suppressors = o.Suppress(o.firing())
+	}
+	for _, v := range o.verdicts {
+		v.Suppressed = suppressors(v.Key, v.Labels)
+		if o.Repeat != nil {
+			v.Repeat = o.Repeat(v.Labels)
+		}
+		if !o.news(v.Key, v.Evaluation) {
+			continue
+		}
+		if v.complete != nil {
+			if err := v.complete(&v.About); err != nil {
+				faults = append(faults, Fault{v.Group, v.Name, err})
+				continue
+			}
+		}
+		if o.Describe != nil {
+			o.Describe(&v.About)
+		}
+		o.said = append(o.said, v.Said)
+	}
+	return faults
+}
+
+// firing returns the labels of all alerts that fire once the verdicts are taken in, by
+// key.
+func (o *round) firing() map[string]map[string]string {
+	all := map[string]map[string]string{}
+	for key, row := range o.Known {
+		if row.State == alerts.Firing {
+			all[key] = row.Labels
+		}
+	}
+	for _, v := range o.verdicts {
+		after := o.known(v.Key)
+		if after.Step(v.Evaluation); after.State == alerts.Firing {
+			all[v.Key] = v.Labels
+		} else {
+			delete(all, v.Key)
+		}
+	}
+	return all
+}
+
+// known returns an alert as the table has it.
+func (o *round) known(key string) alerts.Alert {
+	if row := o.Known[key]; row != nil {
+		return row.Alert
+	}
+	return alerts.Alert{}
+}
+
 // news reports whether an evaluation makes a difference to what the table knows.
 func (o *round) news(key string, e alerts.Evaluation) bool {
-	var before alerts.Alert
-	if row := o.Known[key]; row != nil {
-		before = row.Alert
-	}
+	before := o.known(key)
 	after := before
 	told := after.Step(e)
 	if len(told) > 0 || o.All || after.State != alerts.Inactive && e.At-before.Evaluated >= refresh.Milliseconds() {
 		return true
 	}
-	after.Evaluated = before.Evaluated
 	if before.State == alerts.Inactive && after.State == alerts.Inactive {
 		return false
 	}
-	return after != before
-}
-
-func (o *round) say(key string, e alerts.Evaluation, about alerts.About) {
-	if o.Describe != nil {
-		o.Describe(&about)
-	}
-	o.said = append(o.said, Said{key, alerts.Report{Evaluation: e, About: about}})
+	after.Evaluated = before.Evaluated
+	return !reflect.DeepEqual(after, before)
 }
 
 // record takes in what a recording rule gives.
