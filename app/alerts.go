@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"ragstreams/alerts"
+	"ragstreams/alerts/policy"
 	"ragstreams/alerts/rabbitmq"
 	"ragstreams/alerts/rules"
+	"ragstreams/alerts/silences"
 	"ragstreams/kafka"
 	"ragstreams/metrics"
 	"ragstreams/processors"
@@ -33,6 +35,7 @@ type alerting struct {
 	files     *ruleFiles
 	book      *alerts.Book
 	restored  atomic.Bool // book
+	silencing *silencing
 	evaluator *rules.Evaluator
 	observer  *metrics.Alerts
 	faults    map[string]bool // of the last evaluation, which are logged
@@ -41,12 +44,13 @@ type alerting struct {
 // newAlerting loads the rules. A mistake in them ends the program when it starts.
 func newAlerting(s *stages, r *readers, reg prometheus.Registerer) (*alerting, error) {
 	observer := metrics.NewAlerts(reg, alerts.MessageFiring, alerts.MessageResolved)
-	files := &ruleFiles{pattern: s.o.Rules, stages: s, observer: observer}
+	files := &ruleFiles{pattern: s.o.Rules, policy: s.o.AlertPolicy, stages: s, observer: observer}
 	if err := files.open(); err != nil {
 		return nil, err
 	}
 	return &alerting{
 		stages: s, readers: r, files: files, observer: observer, book: alerts.NewBook(), evaluator: rules.NewEvaluator(),
+		silencing: &silencing{stages: s, book: silences.NewBook()},
 		store: series.New(
 			series.Traffic(r.traffic), series.Latency(r.latency), series.Errors(r.errors),
 			series.Gauge(metrics.QPS, tables.TrafficTable.Dims, r.visitRates), series.Gauge(metrics.Lag, []string{"table"}, r.visitLags),
@@ -79,6 +83,7 @@ func (a *alerting) members() []member {
 			})
 		}},
 		{bookPart, a.follow},
+		{silencesPart, a.silencing.follow},
 		{rulesPart, a.evaluate},
 		{rulesPart + " files", func(ctx context.Context) error { return a.files.watch(ctx, a.stages.o.ReloadRules) }},
 	}
@@ -115,7 +120,7 @@ func (a *alerting) evaluate(ctx context.Context) error {
 	defer sender.Close()
 	a.stages.status.clear(rulesPart)
 	var seen int64
-	var last time.Time
+	var last, forgot time.Time
 	wait := evaluateEvery
 	for {
 		select {
@@ -125,7 +130,7 @@ func (a *alerting) evaluate(ctx context.Context) error {
 		}
 		wait = evaluateEvery
 		if _, mine := a.stages.owned(o.names().AlertsGroup())[0]; !mine || !a.ready() {
-			a.observer.Active(nil)
+			a.observer.Active(nil, nil)
 			continue
 		}
 		offsets := a.readers.offsets()
@@ -137,12 +142,18 @@ func (a *alerting) evaluate(ctx context.Context) error {
 			return err
 		}
 		wait = max(wait, evaluateShare*time.Since(last))
+		if time.Since(forgot) >= time.Hour {
+			forgot = time.Now()
+			if err := a.silencing.forget(ctx); err != nil {
+				return err
+			}
+		}
 	}
 }
 
 // ready reports whether everything that rules look at is restored.
 func (a *alerting) ready() bool {
-	return a.restored.Load() && !slices.ContainsFunc(a.readers.tables, func(t queries.Table) bool { _, missing := t.Recovery(); return missing != "" })
+	return a.restored.Load() && a.silencing.restored.Load() && !slices.ContainsFunc(a.readers.tables, func(t queries.Table) bool { _, missing := t.Recovery(); return missing != "" })
 }
 
 // now returns the time to evaluate for: the clock's, while the tables follow it.
@@ -165,9 +176,10 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 	if !ok {
 		return nil
 	}
-	known := a.book.Rows()
+	known, use := a.book.Rows(), a.files.current()
 	began := time.Now()
-	said, faults, err := a.evaluator.Evaluate(ctx, a.files.current(), rules.Moment{
+	said, faults, err := a.evaluator.Evaluate(ctx, use.set, rules.Moment{
+		Repeat: use.policy.Repeat, Suppress: a.suppress(use.policy),
 		At: at, Now: o.Clock.Wall(), Present: []string{metrics.QPS, metrics.Lag, metrics.Behind}, Series: a.store.Snapshot(at), Known: known, Describe: a.describer(at),
 	})
 	if err != nil {
@@ -182,13 +194,7 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 		}
 	}
 	a.faults = now
-	states := map[string]int{alerts.Pending.String(): 0, alerts.Firing.String(): 0}
-	for _, row := range known {
-		if row.State != alerts.Inactive {
-			states[row.State.String()]++
-		}
-	}
-	a.observer.Active(states)
+	a.observer.Active(countActive(known), a.silencing.count())
 	if len(said) == 0 {
 		return nil
 	}
@@ -197,6 +203,35 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 		records[i] = kafka.Message{Key: []byte(said[i].Key), Value: said[i].Append(nil)}
 	}
 	return sender.Send(ctx, o.names().Evaluations(), records)
+}
+
+// countActive counts active alerts by state; one that fires but is suppressed is
+// suppressed.
+func countActive(known map[string]*alerts.Row) map[string]int {
+	const suppressed = "suppressed"
+	states := map[string]int{alerts.Pending.String(): 0, alerts.Firing.String(): 0, suppressed: 0}
+	for _, row := range known {
+		switch {
+		case row.State == alerts.Firing && len(row.Suppressed) > 0:
+			states[suppressed]++
+		case row.State != alerts.Inactive:
+			states[row.State.String()]++
+		}
+	}
+	return states
+}
+
+// suppress returns what says why people are not told of an alert: they silenced it,
+// another one explains it, or it is not the time. All of them go by the clock, and not by
+// the time of an evaluation: they are about people.
+func (a *alerting) suppress(p *policy.Policy) func(firing map[string]map[string]string) func(key string, labels map[string]string) []alerts.Suppressor {
+	return func(firing map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor {
+		now := a.stages.o.Clock.Wall()
+		silenced, inhibitions := a.silencing.book.Active(now), p.Inhibitions(firing)
+		return func(key string, labels map[string]string) []alerts.Suppressor {
+			return slices.Concat(silenced.Of(labels), inhibitions.Of(key, labels), p.Muted(labels, now))
+		}
+	}
 }
 
 // describer returns what adds to an alert how fresh the tables are, and the error

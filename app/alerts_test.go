@@ -1,9 +1,15 @@
 package app
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
+	"ragstreams/alerts"
+	"ragstreams/alerts/match"
+	"ragstreams/alerts/policy"
+	"ragstreams/alerts/silences"
 	"ragstreams/codecs"
 	"ragstreams/processors"
 	"ragstreams/window"
@@ -53,5 +59,58 @@ func TestTimeOfAnEvaluation(t *testing.T) {
 				t.Errorf("%v before now, known %v; want %v", now.Sub(got), known, c.want)
 			}
 		})
+	}
+}
+
+func TestActiveAlertsAreCountedOnce(t *testing.T) {
+	silenced := []alerts.Suppressor{{Kind: alerts.Silenced, By: "s"}}
+	row := func(state alerts.State, by []alerts.Suppressor) *alerts.Row {
+		return &alerts.Row{Alert: alerts.Alert{State: state, Suppressed: by}}
+	}
+	got := countActive(map[string]*alerts.Row{
+		"a": row(alerts.Inactive, nil), "b": row(alerts.Pending, silenced), "c": row(alerts.Firing, nil), "d": row(alerts.Firing, silenced), "e": row(alerts.Firing, silenced),
+	})
+	if want := map[string]int{"pending": 1, "firing": 1, "suppressed": 2}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// A silence, another alert and the time of day suppress together, and go by the clock.
+func TestWhatSuppresses(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	o := &Options{Clock: processors.Clock{Wall: func() time.Time { return now }}}
+	p, err := policy.Parse("test", []byte(`
+inhibit_rules: [{source_matchers: [alertname=Cause], target_matchers: [alertname=Effect]}]
+time_intervals: [{name: noon, time_intervals: [{times: [{start_time: "12:00", end_time: "13:00"}]}]}]
+routes: [{matchers: [alertname=Effect], mute_time_intervals: [noon]}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	matchers, err := match.Parse("alertname=Effect")
+	if err != nil {
+		t.Fatal(err)
+	}
+	book := silences.NewBook()
+	change, err := silences.Create(silences.Wish{Matchers: matchers, Starts: now, Ends: now.Add(2 * time.Hour), By: "ana", Comment: "x"}, now)
+	if err == nil {
+		err = book.Update(change.Key, change.Append(nil))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &alerting{stages: &stages{o: o}, silencing: &silencing{book: book}}
+	cause, effect := map[string]string{"alertname": "Cause"}, map[string]string{"alertname": "Effect"}
+	kinds := func() (list []alerts.Suppression) {
+		for _, by := range a.suppress(p)(map[string]map[string]string{"c": cause, "e": effect})("e", effect) {
+			list = append(list, by.Kind)
+		}
+		return list
+	}
+	if got := kinds(); !slices.Equal(got, []alerts.Suppression{alerts.Silenced, alerts.Inhibited, alerts.Muted}) {
+		t.Errorf("suppressed by %v", got)
+	}
+	now = now.Add(3 * time.Hour)
+	if got := kinds(); !slices.Equal(got, []alerts.Suppression{alerts.Inhibited}) {
+		t.Errorf("three hours later by %v", got)
 	}
 }

@@ -50,13 +50,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	readers := newReaders(r.stages, registry)
 	members := readers.members
-	var files *ruleFiles
+	var watch *alerting
 	if o.Rules != "" {
 		a, err := newAlerting(r.stages, readers, registry)
 		if err != nil {
 			return err
 		}
-		members, files = append(members, a.members()...), a.files
+		members, watch = append(members, a.members()...), a
 	}
 	r.status.set("kafka", "not reached yet")
 	if o.HTTPListen != "" {
@@ -67,19 +67,24 @@ func Run(ctx context.Context, o Options) error {
 		if o.OnListen != nil {
 			o.OnListen(l.Addr().String())
 		}
-		group.Go(func() error { return serve(ctx, l, handler(r, readers.tables, files, registry)) })
+		group.Go(func() error { return serve(ctx, l, handler(r, readers.tables, watch, registry)) })
 	}
 	group.Go(func() error { return r.start(members) })
 	group.Go(func() error { r.tellReady(readers.tables); return nil })
 	return group.Wait()
 }
 
-// handler serves console, tables, health and metrics.
-func handler(r *run, tables []queries.Table, files *ruleFiles, registry *prometheus.Registry) http.Handler {
+// handler serves console, tables, alerts, health and metrics; watch is nil without rules.
+func handler(r *run, tables []queries.Table, watch *alerting, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, Registry: registry, ErrorLog: slog.NewLogLogger(r.o.Logger.Handler(), slog.LevelError),
 	}))
+	mux.Handle("/api/v2/", alertsHandler(watch, r.o))
+	var files *ruleFiles
+	if watch != nil {
+		files = watch.files
+	}
 	mux.Handle("POST /-/reload", files)
 	mux.Handle("/", queries.Handler(queries.Options{
 		Tables: tables, Now: r.o.Clock.Wall, Missing: r.status.missing,

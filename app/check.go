@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"ragstreams/alerts/rabbitmq"
-	"ragstreams/alerts/rules"
 	"ragstreams/kafka"
 	"ragstreams/processors"
 	"ragstreams/tables"
@@ -18,11 +17,11 @@ import (
 func Check(ctx context.Context, o Options) ([]string, error) {
 	lines := []string{"configuration: ok"}
 	if o.Rules != "" {
-		set, err := rules.Load(o.Rules)
+		read, err := readRules(o.Rules, o.AlertPolicy)
 		if err != nil {
 			return lines, err
 		}
-		lines = append(lines, fmt.Sprintf("rules: %d in %s", set.Len(), o.Rules))
+		lines = append(lines, fmt.Sprintf("rules: %d in %s", read.set.Len(), o.Rules))
 	}
 	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

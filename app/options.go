@@ -61,7 +61,8 @@ type Options struct {
 	// lies there stays small beside the source topics.
 	PurgeInterval time.Duration
 
-	Rules string // pattern of the names of rule files; "": no alerts
+	Rules       string // pattern of the names of rule files; "": no alerts
+	AlertPolicy string // name of a file, see package policy; "": none
 	// ReloadRules makes the rule files be read again, with every value; may be nil.
 	ReloadRules <-chan struct{}
 	AlertFormat alerts.Format   // of the body of what is published

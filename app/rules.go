@@ -11,22 +11,31 @@ import (
 	"sync"
 	"time"
 
+	"ragstreams/alerts/policy"
 	"ragstreams/alerts/rules"
 	"ragstreams/metrics"
 )
 
-// ruleFiles are the rules in use. They are read again when a file has changed, and when
-// somebody says so: all of them or none. A mistake in one leaves those before in use,
-// and is told in the log, in metrics and in the notes of /readyz, until it is mended. It
-// is safe for concurrent use.
+// ruleFiles are the rules and the policy in use. They are read again when a file has
+// changed, and when somebody says so: all of them or none. A mistake in one leaves those
+// before in use, and is told in the log, in metrics and in the notes of /readyz, until it
+// is mended. It is safe for concurrent use.
 type ruleFiles struct {
-	pattern  string
+	pattern  string // of rule files
+	policy   string // name of a file; "": none
 	stages   *stages
 	observer *metrics.Alerts
 
 	mu   sync.Mutex
-	set  *rules.Set
+	used inUse
 	seen [sha256.Size]byte // of the files that were read last, right or wrong
+}
+
+// inUse is what the files say.
+type inUse struct {
+	set        *rules.Set
+	policy     *policy.Policy
+	policyText []byte
 }
 
 // rulesInterval is how often files are looked at.
@@ -37,25 +46,38 @@ func (f *ruleFiles) open() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seen = f.digest()
-	set, err := rules.Load(f.pattern)
+	read, err := readRules(f.pattern, f.policy)
 	if err != nil {
 		return err
 	}
-	f.use(set)
+	f.use(read)
 	return nil
 }
 
-func (f *ruleFiles) use(set *rules.Set) {
-	f.set = set
-	f.observer.Rules(set.Len(), true)
+// readRules reads rule files and, unless its name is "", a policy.
+func readRules(pattern, policyName string) (in inUse, err error) {
+	if policyName != "" {
+		if in.policyText, err = os.ReadFile(policyName); err != nil {
+			return in, fmt.Errorf("alert policy: %w", err)
+		}
+	}
+	var bad error
+	in.policy, bad = policy.Parse(policyName, in.policyText)
+	in.set, err = rules.Load(pattern)
+	return in, errors.Join(err, bad)
+}
+
+func (f *ruleFiles) use(read inUse) {
+	f.used = read
+	f.observer.Rules(read.set.Len(), true)
 	f.stages.notes.clear(rulesPart)
 }
 
-// current returns the rules in use.
-func (f *ruleFiles) current() *rules.Set {
+// current returns the rules and the policy in use.
+func (f *ruleFiles) current() inUse {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.set
+	return f.used
 }
 
 // reload reads the rules again.
@@ -63,15 +85,15 @@ func (f *ruleFiles) reload(why string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seen = f.digest()
-	set, err := rules.Load(f.pattern)
+	read, err := readRules(f.pattern, f.policy)
 	if err != nil {
-		f.observer.Rules(f.set.Len(), false)
+		f.observer.Rules(f.used.set.Len(), false)
 		f.stages.notes.set(rulesPart, "the rule files cannot be used, those before are: "+err.Error())
 		f.stages.o.Logger.Error("the rule files cannot be used, those before are", "because of", why, "error", err)
 		return err
 	}
-	f.use(set)
-	f.stages.o.Logger.Info("rules are read again", "because of", why, "rules", set.Len())
+	f.use(read)
+	f.stages.o.Logger.Info("rules are read again", "because of", why, "rules", read.set.Len())
 	return nil
 }
 
@@ -79,6 +101,9 @@ func (f *ruleFiles) reload(why string) error {
 // there: Load says why.
 func (f *ruleFiles) digest() (sum [sha256.Size]byte) {
 	names, _ := filepath.Glob(f.pattern)
+	if f.policy != "" {
+		names = append(names, f.policy)
+	}
 	h := sha256.New()
 	for _, name := range names {
 		content, _ := os.ReadFile(name)
@@ -111,7 +136,7 @@ func (f *ruleFiles) watch(ctx context.Context, asked <-chan struct{}) error {
 	}
 }
 
-// errNoRules is what is said to who wants rules to be read that are not configured.
+// errNoRules is what is said to who asks for rules or alerts that are not configured.
 var errNoRules = errors.New("no rules are configured: set rules to a pattern of file names")
 
 // ServeHTTP implements http.Handler: it reads the rules again, and answers once they
@@ -125,5 +150,5 @@ func (f *ruleFiles) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		return
 	}
-	fmt.Fprintf(w, "%d rules are in use\n", f.current().Len())
+	fmt.Fprintf(w, "%d rules are in use\n", f.current().set.Len())
 }

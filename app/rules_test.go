@@ -54,7 +54,7 @@ func (f *ruleFolder) write(name, content string) {
 // want checks how many rules are in use, and what is said of the newest files.
 func (f *ruleFolder) want(rules int, fault string) {
 	f.Helper()
-	if n := f.files.current().Len(); n != rules {
+	if n := f.files.current().set.Len(); n != rules {
 		f.Errorf("%d rules, want %d", n, rules)
 	}
 	notes := strings.Join(f.files.stages.notes.missing(), "\n")
@@ -88,6 +88,35 @@ func TestRulesAreReadAgain(t *testing.T) {
 		t.Error(err)
 	}
 	f.want(5, "")
+}
+
+// The policy is read with the rules: a mistake in it keeps those before, too.
+func TestPolicyIsReadWithRules(t *testing.T) {
+	f := newRuleFolder(t)
+	f.files.policy = filepath.Join(f.dir, "policy.yml")
+	if err := f.files.open(); err == nil {
+		t.Error("a policy that is not there is no error")
+	}
+	repeat := func() time.Duration { return f.files.current().policy.Repeat(nil) }
+	f.write("policy.yml", "repeat_interval: 1h")
+	if err := f.files.open(); err != nil || repeat() != time.Hour {
+		t.Errorf("read: every %s (%v)", repeat(), err)
+	}
+	seen := f.files.digest()
+	f.write("policy.yml", "repeat_intervals: 2h")
+	if f.files.digest() == seen {
+		t.Error("a policy that changes is not seen")
+	}
+	f.write("b.yaml", twoRules)
+	if err := f.files.reload("test"); err == nil || repeat() != time.Hour {
+		t.Errorf("a mistake: every %s (%v)", repeat(), err)
+	}
+	f.want(1, "policy.yml")
+	f.write("policy.yml", "repeat_interval: 2h")
+	if err := f.files.reload("test"); err != nil || repeat() != 2*time.Hour || string(f.files.current().policyText) != "repeat_interval: 2h" {
+		t.Errorf("mended: every %s (%v)", repeat(), err)
+	}
+	f.want(3, "")
 }
 
 func TestRulesAreWatched(t *testing.T) {

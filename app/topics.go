@@ -33,6 +33,7 @@ func ownTopics(o *Options) []kafka.Topic {
 		topics = append(topics,
 			kafka.Topic{Name: n.Evaluations(), Partitions: o.Partitions, Create: true, Retention: 24 * time.Hour},
 			kafka.Topic{Name: n.Alerts(), Partitions: o.Partitions, Create: true, Compact: true},
+			kafka.Topic{Name: n.Silences(), Partitions: 1, Create: true, Compact: true, Public: true},
 			kafka.Topic{Name: n.Outbox(), Partitions: o.Partitions, Create: true, Retention: side, Public: true},
 		)
 	}

@@ -8,7 +8,8 @@ import (
 
 // Metrics of alerts.
 var (
-	alertsActive    = define("analytics_alerts", Gauge, "Alerts by state, on the instance that evaluates rules.", "state")
+	alertsActive    = define("analytics_alerts", Gauge, "Alerts by state (pending, firing, or suppressed: firing, but nobody is told), on the instance that evaluates rules.", "state")
+	silencesKnown   = define("analytics_silences", Gauge, "Silences that are pending or active, on the instance that evaluates rules.", "state")
 	alertsOutbox    = define("analytics_alerts_outbox", Gauge, "Records of the outbox that RabbitMQ has not confirmed, transaction markers between them included.")
 	alertDelivery   = define("analytics_alert_delivery_seconds", Histogram, "From the evaluation that led to a message to its confirmation by RabbitMQ.")
 	alertsPublished = define("analytics_alerts_published_total", Counter, "Messages confirmed by RabbitMQ, by what they say.", "state")
@@ -26,6 +27,7 @@ var (
 // Alerts takes in what happens to alerts between scrapes. It is safe for concurrent use.
 type Alerts struct {
 	active      *prometheus.GaugeVec
+	silences    *prometheus.GaugeVec
 	outbox      prometheus.Gauge
 	delivery    prometheus.Observer
 	published   *prometheus.CounterVec
@@ -47,10 +49,10 @@ func NewAlerts(reg prometheus.Registerer, states ...string) *Alerts {
 	counter := func(m *metric) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: m.Name, Help: m.Help}, m.Labels)
 	}
-	active, outbox, delivery, published, again := gauge(alertsActive), gauge(alertsOutbox), newHistogramVec(alertDelivery), counter(alertsPublished), counter(alertsAgain)
+	active, silences, outbox, delivery, published, again := gauge(alertsActive), gauge(silencesKnown), gauge(alertsOutbox), newHistogramVec(alertDelivery), counter(alertsPublished), counter(alertsAgain)
 	unrouted, connected, blocked, loaded, reloaded := counter(alertsUnrouted), gauge(amqpConnected), gauge(amqpBlocked), gauge(rulesLoaded), gauge(rulesReloaded)
 	evaluations, failures := newHistogramVec(ruleSeconds), counter(ruleFailures)
-	reg.MustRegister(active, outbox, delivery, published, again, unrouted, connected, blocked, loaded, reloaded, evaluations, failures)
+	reg.MustRegister(active, silences, outbox, delivery, published, again, unrouted, connected, blocked, loaded, reloaded, evaluations, failures)
 	for _, s := range states { // so that the first increase is seen
 		published.WithLabelValues(s)
 	}
@@ -58,17 +60,20 @@ func NewAlerts(reg prometheus.Registerer, states ...string) *Alerts {
 		again.WithLabelValues(r)
 	}
 	return &Alerts{
-		active, outbox.WithLabelValues(), delivery.WithLabelValues(), published, again, unrouted.WithLabelValues(),
+		active, silences, outbox.WithLabelValues(), delivery.WithLabelValues(), published, again, unrouted.WithLabelValues(),
 		connected.WithLabelValues(), blocked.WithLabelValues(), loaded.WithLabelValues(), reloaded.WithLabelValues(),
 		evaluations.WithLabelValues(), failures,
 	}
 }
 
-// Active notes how many alerts are in each state, on the instance that evaluates.
-func (a *Alerts) Active(byState map[string]int) {
-	a.active.Reset()
-	for state, n := range byState {
-		a.active.WithLabelValues(state).Set(float64(n))
+// Active notes how many alerts and silences are in each state, on the instance that
+// evaluates.
+func (a *Alerts) Active(alerts, silences map[string]int) {
+	for gauge, byState := range map[*prometheus.GaugeVec]map[string]int{a.active: alerts, a.silences: silences} {
+		gauge.Reset()
+		for state, n := range byState {
+			gauge.WithLabelValues(state).Set(float64(n))
+		}
 	}
 }
 

@@ -78,6 +78,9 @@ func (n Names) Evaluations() string { return n.Prefix + "alert-evaluations" }
 // Alerts is the changelog of the table of alerts.
 func (n Names) Alerts() string { return n.AlertsGroup() + "-table" }
 
+// Silences is the compacted topic of what people do not want to be told.
+func (n Names) Silences() string { return n.Prefix + "silences" }
+
 // Outbox is the topic of what people are to be told of alerts.
 func (n Names) Outbox() string { return n.Prefix + "alerts-outbox" }
 

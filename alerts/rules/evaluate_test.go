@@ -29,6 +29,8 @@ type stand struct {
 	said      int
 	faults    []Fault
 	given     map[string]*rule
+	suppress  func(firing map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor
+	repeat    func(labels map[string]string) time.Duration
 }
 
 func newStand(t *testing.T, file string) *stand {
@@ -91,6 +93,7 @@ func (s *stand) evaluate() {
 		At: time.Unix(s.now-s.behind, 0), Now: time.Unix(s.now, 0), Present: []string{"lag"},
 		Series: both{s.tables, newRecorder()}, Known: maps.Clone(s.rows),
 		Describe: func(a *alerts.About) { a.Lag = alerts.Seconds(time.Second) },
+		Suppress: s.suppress, Repeat: s.repeat,
 	})
 	if err != nil {
 		s.Fatal(err)
@@ -159,6 +162,89 @@ func TestFiresAndResolves(t *testing.T) {
 	// New were: pending, firing, resolved.
 	if s.said != 3 {
 		t.Errorf("%d evaluations were sent, want 3", s.said)
+	}
+}
+
+const causeAndEffect = `
+groups:
+- name: g
+  rules:
+  - {alert: Effect, expr: effect > 0}
+  - {alert: Cause, expr: cause > 0, for: 1s}
+`
+
+// byCause suppresses what is no cause while a cause fires.
+func byCause(firing map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor {
+	var by []alerts.Suppressor
+	for key, labels := range firing {
+		if labels["alertname"] == "Cause" {
+			by = append(by, alerts.Suppressor{Kind: alerts.Inhibited, By: alerts.Fingerprint(key)})
+		}
+	}
+	return func(_ string, labels map[string]string) []alerts.Suppressor {
+		if labels["alertname"] == "Cause" {
+			return nil
+		}
+		return by
+	}
+}
+
+// What suppresses an alert is what fires after the same evaluation, whatever the order
+// of the rules.
+func TestSuppress(t *testing.T) {
+	s := newStand(t, causeAndEffect)
+	s.suppress = byCause
+	play := func(script ...[2]float64) {
+		for _, v := range script {
+			s.second(values{"cause": v[0], "effect": v[1]})
+		}
+	}
+	play([2]float64{1, 0}, [2]float64{1, 1}) // the cause is pending, then both fire
+	s.want(`2 "g" Cause{} firing breached`)
+	if got := s.rows[`"g" Effect{}`]; got.State != alerts.Firing || len(got.Suppressed) != 1 {
+		t.Errorf("the effect: %+v, want it to fire and be seen as suppressed", got.Alert)
+	}
+	play([2]float64{0, 1}) // the cause is gone, the effect is not
+	s.want(`3 "g" Cause{} resolved cleared`, `3 "g" Effect{} firing unsuppressed`)
+	play([2]float64{1, 1}, [2]float64{1, 1}, [2]float64{1, 0}, [2]float64{0, 0})
+	s.want(`5 "g" Cause{} firing breached`, `6 "g" Effect{} resolved cleared`, `7 "g" Cause{} resolved cleared`)
+}
+
+// What begins or ceases to suppress an alert is news, and so is nothing else.
+func TestSuppressionIsNews(t *testing.T) {
+	s := newStand(t, causeAndEffect)
+	var by []alerts.Suppressor
+	s.suppress = func(map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor {
+		return func(string, map[string]string) []alerts.Suppressor { return by }
+	}
+	for i, who := range [][]alerts.Suppressor{nil, nil, {{Kind: alerts.Silenced, By: "1"}}, {{Kind: alerts.Silenced, By: "1"}}, {{Kind: alerts.Silenced, By: "2"}}, {}, nil} {
+		by = who
+		before := s.said
+		s.second(values{"effect": 1})
+		if news := s.said > before; news != (i == 0 || i == 2 || i == 4 || i == 5) {
+			t.Errorf("second %d: news: %v", i, news)
+		}
+		if got := s.rows[`"g" Effect{}`].Suppressed; !slices.Equal(got, by) {
+			t.Errorf("second %d: suppressed by %v, want %v", i, got, by)
+		}
+	}
+	s.want(`1 "g" Effect{} firing breached`)
+}
+
+func TestRepeat(t *testing.T) {
+	s := newStand(t, causeAndEffect)
+	s.repeat = func(labels map[string]string) time.Duration {
+		if labels["alertname"] == "Effect" {
+			return 3 * time.Second
+		}
+		return 0
+	}
+	for range 7 {
+		s.second(values{"effect": 1, "cause": 1})
+	}
+	s.want(`1 "g" Effect{} firing breached`, `2 "g" Cause{} firing breached`, `4 "g" Effect{} firing repeated`, `7 "g" Effect{} firing repeated`)
+	if m := s.messages[3]; m.Repeat != 2 || m.Previous != alerts.Firing || m.Lasted != alerts.Seconds(6*time.Second) {
+		t.Errorf("repeated: %+v", m)
 	}
 }
 

@@ -32,6 +32,7 @@ var commands = []command{
 	{"topology", "print groups, topics and how they are joined", runTopology},
 	{"generate", "write traffic with known ground truth to Kafka", runGenerate},
 	{"rules", "test FILE...: unit tests of alerting rules, as for promtool", runRules},
+	{"silence", "add, list or expire silences of alerts", runSilence},
 	{"version", "print the version", runVersion},
 }
 

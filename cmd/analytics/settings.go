@@ -108,6 +108,7 @@ var allSettings = []setting{
 	{key: "log.format", value: func(s *settings) any { return &s.logFormat }, help: "`text` or `json`", check: oneOf("log.format", func(s *settings) string { return s.logFormat }, "text", "json")},
 	{key: "data_dir", value: func(s *settings) any { return &s.dataDir }, help: "folder for what is kept on disk", later: true},
 	{key: "rules", value: func(s *settings) any { return &s.app.Rules }, help: "pattern of the names of Prometheus rule files, such as `rules/*.yaml`; empty: no alerts", check: checkGlob},
+	{key: "alerts.policy", value: func(s *settings) any { return &s.app.AlertPolicy }, help: "YAML file with inhibition rules, mute times and repeat intervals; empty: what goes on firing is told again every 4h"},
 	{key: "amqp.url", value: func(s *settings) any { return &s.app.AMQP.URL }, help: "RabbitMQ that alerts are published to, `amqp://` or `amqps://`; empty: they stay in the outbox topic", check: checkAMQP},
 	{key: "amqp.declare", value: func(s *settings) any { return &s.app.AMQP.Declare }, help: "declare the exchanges `error_event` and `error_event.unrouted` and the queue of the latter; false: they must be there"},
 	{key: "amqp.format", value: func(s *settings) any { return (*string)(&s.app.AlertFormat) }, help: "body of the messages: `ragstreams`, `cloudevents` (structured JSON) or `alertmanager` (its webhook, version 4)"},

@@ -32,8 +32,12 @@ var allowed = map[string][]string{
 	"alerts":            {},
 	"alerts/rules":      {"alerts"},
 	"alerts/rabbitmq":   {},
-	"app":               {"alerts", "alerts/rabbitmq", "alerts/rules", "codecs", "event", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
-	"cmd/analytics":     {"alerts/rules", "app", "generate", "kafka", "metrics", "verify"},
+	"alerts/match":      {},
+	"alerts/policy":     {"alerts", "alerts/match"},
+	"alerts/silences":   {"alerts", "alerts/match"},
+	"alerts/api":        {"alerts", "alerts/match", "alerts/silences"},
+	"app":               {"alerts", "alerts/api", "alerts/policy", "alerts/rabbitmq", "alerts/rules", "alerts/silences", "codecs", "event", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
+	"cmd/analytics":     {"alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "generate", "kafka", "metrics", "verify"},
 	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},
 	"e2e":               {"generate", "internal/scenario", "kafka", "verify", "e2e/servers"},
 	"e2e/servers":       {},
@@ -49,7 +53,8 @@ var only = map[string][]string{
 	"github.com/prometheus/client_golang/prometheus": {"metrics", "app", "internal/scenario"},
 	"github.com/twmb/franz-go/pkg/kfake":             {"kafka"},
 	"github.com/prometheus/prometheus":               {"alerts/rules", "series"},
-	"go.yaml.in/yaml/v3":                             {"cmd/analytics", "alerts/rules"},
+	"go.yaml.in/yaml/v3":                             {"cmd/analytics", "alerts/rules", "alerts/policy"},
+	"github.com/prometheus/alertmanager":             {"alerts/match", "alerts/policy"},
 }
 
 func TestImportDirections(t *testing.T) {

@@ -1,0 +1,130 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ragstreams/alerts"
+	"ragstreams/alerts/api"
+	"ragstreams/alerts/silences"
+	"ragstreams/kafka"
+)
+
+// silencing keeps the silences. Every instance knows all of them, and any may be asked
+// to make one. It is safe for concurrent use.
+type silencing struct {
+	stages   *stages
+	book     *silences.Book
+	restored atomic.Bool
+
+	mu     sync.Mutex
+	sender *kafka.Sender // nil until there is something to send
+}
+
+const silencesPart = "silences"
+
+// follow keeps the book.
+func (s *silencing) follow(ctx context.Context) error {
+	defer s.close()
+	update := func(_ int32, _ int64, key string, value []byte) error { return s.book.Update(key, value) }
+	return s.stages.follow(ctx, s.stages.o.names().Silences(), update, func() {
+		s.restored.Store(true)
+		s.stages.status.clear(silencesPart)
+	})
+}
+
+func (s *silencing) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sender != nil {
+		s.sender.Close()
+		s.sender = nil
+	}
+}
+
+// send produces records in their order.
+func (s *silencing) send(ctx context.Context, records []kafka.Message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sender == nil {
+		sender, err := kafka.NewSender(s.stages.o.Kafka)
+		if err != nil {
+			return err
+		}
+		s.sender = sender
+	}
+	return s.sender.Send(ctx, s.stages.o.names().Silences(), records)
+}
+
+// saveTimeout is how long somebody waits for a silence to be kept.
+const saveTimeout = 10 * time.Second
+
+// save keeps changes and returns once the book has them.
+func (s *silencing) save(ctx context.Context, changes []silences.Change) error {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	records := make([]kafka.Message, len(changes))
+	for i, c := range changes {
+		records[i] = kafka.Message{Key: []byte(c.Key), Value: c.Append(nil)}
+		s.stages.o.Logger.Info("silence", "id", c.Silence, "change", c.Kind, "matchers", c.Matchers, "ends", c.Ends, "by", c.By, "comment", c.Comment)
+	}
+	if err := s.send(ctx, records); err != nil {
+		return err
+	}
+	for {
+		has, changed := s.book.Has(changes[len(changes)-1].Key)
+		if has {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("it was sent to Kafka, but not read back: %w", ctx.Err())
+		}
+	}
+}
+
+// count counts silences that are not over, by state.
+func (s *silencing) count() map[string]int {
+	now := s.stages.o.Clock.Wall()
+	states := map[string]int{string(silences.Pending): 0, string(silences.Active): 0}
+	for _, one := range s.book.All() {
+		if state := one.State(now); state != silences.Over {
+			states[string(state)]++
+		}
+	}
+	return states
+}
+
+// forget removes what is long over.
+func (s *silencing) forget(ctx context.Context) error {
+	var tombstones []kafka.Message
+	for _, key := range s.book.Forgettable(s.stages.o.Clock.Wall()) {
+		tombstones = append(tombstones, kafka.Message{Key: []byte(key)})
+	}
+	if len(tombstones) == 0 {
+		return nil
+	}
+	return s.send(ctx, tombstones)
+}
+
+// alertsHandler serves alerts and silences; a is nil without rules.
+func alertsHandler(a *alerting, o *Options) http.Handler {
+	if a == nil {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, errNoRules.Error(), http.StatusNotFound) })
+	}
+	return api.Handler(api.Options{
+		Alerts: func() map[string]*alerts.Row { return a.book.Rows() }, Silences: a.silencing.book, Save: a.silencing.save,
+		Missing: func() string {
+			if !a.restored.Load() || !a.silencing.restored.Load() {
+				return "alerts and silences are not restored yet"
+			}
+			return ""
+		},
+		Now: o.Clock.Wall, Version: o.Version, Started: o.Clock.Wall(), Policy: func() string { return string(a.files.current().policyText) },
+	})
+}
