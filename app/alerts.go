@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type alerting struct {
 	restored  atomic.Bool // book
 	silencing *silencing
 	evaluator *rules.Evaluator
+	topology  rabbitmq.Topology
 	observer  *metrics.Alerts
 	faults    map[string]bool // of the last evaluation, which are logged
 }
@@ -48,7 +50,12 @@ func newAlerting(s *stages, r *readers, reg prometheus.Registerer) (*alerting, e
 	if err := files.open(); err != nil {
 		return nil, err
 	}
+	topology, err := readTopology(s.o.Topology)
+	if err != nil {
+		return nil, err
+	}
 	return &alerting{
+		topology: topology,
 		stages: s, readers: r, files: files, observer: observer, book: alerts.NewBook(), evaluator: rules.NewEvaluator(),
 		silencing: &silencing{stages: s, book: silences.NewBook()},
 		store: series.New(
@@ -57,6 +64,18 @@ func newAlerting(s *stages, r *readers, reg prometheus.Registerer) (*alerting, e
 			series.Gauge(metrics.Behind, nil, r.visitBehind),
 		),
 	}, nil
+}
+
+// readTopology reads the queues that are declared; "" is none.
+func readTopology(name string) (t rabbitmq.Topology, err error) {
+	if name == "" {
+		return t, nil
+	}
+	src, err := os.ReadFile(name)
+	if err != nil {
+		return t, fmt.Errorf("topology: %w", err)
+	}
+	return rabbitmq.ParseTopology(name, src)
 }
 
 // Pace of evaluations.
@@ -349,7 +368,7 @@ const refusedPause = time.Minute
 func (a *alerting) publish(ctx context.Context) error {
 	o := a.stages.o
 	cfg := o.AMQP
-	cfg.Logger = o.Logger
+	cfg.Logger, cfg.Topology = o.Logger, a.topology
 	var sent map[string]alerts.Message // by id
 	cfg.Observer = rabbitmq.Observer{
 		Confirmed: func(m *rabbitmq.Message) {

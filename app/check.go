@@ -23,6 +23,13 @@ func Check(ctx context.Context, o Options) ([]string, error) {
 		}
 		lines = append(lines, fmt.Sprintf("rules: %d in %s", read.set.Len(), o.Rules))
 	}
+	if o.Topology != "" {
+		topology, err := readTopology(o.Topology)
+		if err != nil {
+			return lines, err
+		}
+		lines = append(lines, fmt.Sprintf("queues: %d in %s", len(topology.Queues), o.Topology))
+	}
 	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := kafka.Reachable(reach, o.Kafka); err != nil {

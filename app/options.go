@@ -67,6 +67,7 @@ type Options struct {
 	ReloadRules <-chan struct{}
 	AlertFormat alerts.Format   // of the body of what is published
 	AMQP        rabbitmq.Config // where alerts go; without a URL they stay in the outbox
+	Topology    string          // name of a file, see rabbitmq.Topology; "": none
 
 	HTTPListen string // "" serves nothing
 	Logger     *slog.Logger

@@ -36,6 +36,8 @@ type Config struct {
 	// Declare declares the exchanges and the queue above. Otherwise they are left to
 	// others, and the exchange must be there.
 	Declare bool
+	// Topology is declared, too, whether Declare is set or not.
+	Topology Topology
 
 	InFlight       int           // most messages that are not confirmed; default 64
 	ConfirmTimeout time.Duration // after which a silent connection is given up; default 30 s
@@ -146,6 +148,18 @@ func (c *Config) declare(conn *amqp.Connection) error {
 		}
 		return nil
 	}
+	if err := c.declareOwn(with); err != nil {
+		return err
+	}
+	var errs []error
+	for i := range c.Topology.Queues {
+		q := &c.Topology.Queues[i]
+		errs = append(errs, with("queue "+q.Name, q.declare))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) declareOwn(with func(what string, f func(ch *amqp.Channel) error) error) error {
 	if !c.Declare {
 		return with("exchange "+Exchange, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(Exchange, amqp.ExchangeTopic, true, false, false, false, nil)

@@ -111,6 +111,7 @@ var allSettings = []setting{
 	{key: "alerts.policy", value: func(s *settings) any { return &s.app.AlertPolicy }, help: "YAML file with inhibition rules, mute times and repeat intervals; empty: what goes on firing is told again every 4h"},
 	{key: "amqp.url", value: func(s *settings) any { return &s.app.AMQP.URL }, help: "RabbitMQ that alerts are published to, `amqp://` or `amqps://`; empty: they stay in the outbox topic", check: checkAMQP},
 	{key: "amqp.declare", value: func(s *settings) any { return &s.app.AMQP.Declare }, help: "declare the exchanges `error_event` and `error_event.unrouted` and the queue of the latter; false: they must be there"},
+	{key: "amqp.topology", value: func(s *settings) any { return &s.app.Topology }, help: "YAML file with queues and bindings to declare as well; empty: receivers declare their own"},
 	{key: "amqp.format", value: func(s *settings) any { return (*string)(&s.app.AlertFormat) }, help: "body of the messages: `ragstreams`, `cloudevents` (structured JSON) or `alertmanager` (its webhook, version 4)"},
 	{key: "amqp.tls.ca_file", value: func(s *settings) any { return &s.app.AMQP.CAFile }, help: "PEM file of the authorities to trust; empty: the system's"},
 	{key: "amqp.tls.cert_file", value: func(s *settings) any { return &s.app.AMQP.CertFile }, help: "PEM client certificate; without a user in the URL it is the login, too"},

@@ -53,7 +53,7 @@ var only = map[string][]string{
 	"github.com/prometheus/client_golang/prometheus": {"metrics", "app", "internal/scenario"},
 	"github.com/twmb/franz-go/pkg/kfake":             {"kafka"},
 	"github.com/prometheus/prometheus":               {"alerts/rules", "series"},
-	"go.yaml.in/yaml/v3":                             {"cmd/analytics", "alerts/rules", "alerts/policy"},
+	"go.yaml.in/yaml/v3":                             {"cmd/analytics", "alerts/rules", "alerts/policy", "alerts/rabbitmq"},
 	"github.com/prometheus/alertmanager":             {"alerts/match", "alerts/policy"},
 }
 
