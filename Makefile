@@ -6,7 +6,7 @@ BENCHTIME ?= 1s
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .DEFAULT_GOAL := help
-.PHONY: build test race lint fuzz e2e chaos bench bench-latency microbench clean help
+.PHONY: build test race lint fuzz e2e chaos bench bench-latency bench-alerts microbench clean help
 
 build: ## the program, bin/analytics
 	go build -o bin/analytics ./cmd/analytics
@@ -41,6 +41,9 @@ bench: ## throughput and loss on real Kafka, beside Kafka Streams, Flink, goka a
 
 bench-latency: ## from an event to the committed table, on real Kafka, at 2,000 and 20,000 events a second; BENCH="-latency 10s"
 	go run ./bench -latency 60s $(BENCH)
+
+bench-alerts: ## from an event that breaches a rule to a consumer of RabbitMQ, at 20,000 events a second; BENCH="-alerts 30s"
+	go run ./bench -alerts 60s $(BENCH)
 
 microbench: ## every Go benchmark once, for BENCHTIME (1s) each
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...

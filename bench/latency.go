@@ -33,16 +33,9 @@ func (p *program) latencies(ctx context.Context, o options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	made, err := p.c.admin.CreateTopic(ctx, 4, 1, map[string]*string{"retention.ms": kadm.StringPtr("-1")}, latencyTopic)
-	if err := errors.Join(err, made.Err); err != nil {
-		return "", fmt.Errorf("create topic %s: %w", latencyTopic, err)
-	}
 	prefix := fmt.Sprintf("latency-%d-", time.Now().UnixMilli())
-	one, address, err := p.process(prefix, latencyTopic)
+	one, err := p.started(ctx, prefix)
 	if err != nil {
-		return "", err
-	}
-	if _, err := untilReady(ctx, one, address); err != nil {
 		return "", err
 	}
 	results, err := p.c.measureLatency(ctx, one, prefix+tables.TrafficTable.Name+"-table", o)
@@ -56,11 +49,34 @@ func (p *program) latencies(ctx context.Context, o options) (string, error) {
 	return latencyDocument(o, version, results), p.c.forget(ctx, prefix)
 }
 
-func (c *cluster) measureLatency(ctx context.Context, one *servers.Program, changelog string, o options) ([]delays, error) {
+// started makes latencyTopic and starts the program on it.
+func (p *program) started(ctx context.Context, prefix string, env ...string) (*servers.Program, error) {
+	made, err := p.c.admin.CreateTopic(ctx, 4, 1, map[string]*string{"retention.ms": kadm.StringPtr("-1")}, latencyTopic)
+	if err := errors.Join(err, made.Err); err != nil {
+		return nil, fmt.Errorf("create topic %s: %w", latencyTopic, err)
+	}
+	one, address, err := p.process(prefix, latencyTopic, env...)
+	if err != nil {
+		return nil, err
+	}
+	_, err = untilReady(ctx, one, address)
+	return one, err
+}
+
+// producer sends every record at once.
+func (c *cluster) producer() (*kgo.Client, error) {
 	producer, err := kgo.NewClient(kgo.SeedBrokers(c.kafka.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0))
 	if err != nil {
 		return nil, fmt.Errorf("connect to Kafka: %w", err)
+	}
+	return producer, nil
+}
+
+func (c *cluster) measureLatency(ctx context.Context, one *servers.Program, changelog string, o options) ([]delays, error) {
+	producer, err := c.producer()
+	if err != nil {
+		return nil, err
 	}
 	defer producer.Close()
 	reader, err := kgo.NewClient(kgo.SeedBrokers(c.kafka.Address), kgo.ConsumeTopics(changelog),

@@ -8,6 +8,7 @@
 //	go run ./bench -tenants 4000 -partitions 16
 //	go run ./bench -rows 500000
 //	go run ./bench -latency 60s
+//	go run ./bench -alerts 60s
 //
 // Every run begins at the first event under a fresh prefix, with nothing in
 // memory, and ends when all tables are complete, as read over HTTP; then they are
@@ -15,7 +16,8 @@
 // the topic again, and it is counted what they drop.
 //
 // With -rows it measures instead how long a restart takes with so many rows, with
-// -latency how long an event takes until it is in a committed table. ANALYTICS_…
+// -latency how long an event takes until it is in a committed table, and with -alerts
+// how long until a consumer of RabbitMQ has the alert that it sets off. ANALYTICS_…
 // variables configure the program.
 package main
 
@@ -44,6 +46,7 @@ type options struct {
 	only       string
 	rows       int
 	latency    time.Duration
+	alerts     time.Duration
 }
 
 // What is drained unless asked for otherwise.
@@ -80,6 +83,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.only, "only", "", "contestants, by `names` with commas between: ragstreams,streams,flink,goka,franz,sarama")
 	flag.IntVar(&o.rows, "rows", 0, "measure a restart with so many rows instead")
 	flag.DurationVar(&o.latency, "latency", 0, "measure the latency of events instead, for so long at each rate")
+	flag.DurationVar(&o.alerts, "alerts", 0, fmt.Sprintf("measure the latency of alerts instead, of %d in so long", breaches))
 	flag.Parse()
 	return bench(ctx, o)
 }
@@ -110,6 +114,8 @@ func bench(ctx context.Context, o options) (err error) {
 		return p.restart(ctx, o.rows, o.runs)
 	case o.latency > 0:
 		text, err = p.latencies(ctx, o)
+	case o.alerts > 0:
+		text, err = p.alertDelays(ctx, o)
 	default:
 		text, err = p.compete(ctx, o)
 	}

@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 var only = map[string][]string{
 	"github.com/lovoo/goka":                          {"processors", "kafka", "views", "alerts", "app", "bench"},
 	"github.com/IBM/sarama":                          {"kafka", "bench"},
-	"github.com/rabbitmq/amqp091-go":                 {"alerts/rabbitmq", "e2e"},
+	"github.com/rabbitmq/amqp091-go":                 {"alerts/rabbitmq", "bench", "e2e"},
 	"github.com/prometheus/client_golang/prometheus": {"metrics", "app", "internal/scenario"},
 	"github.com/twmb/franz-go/pkg/kfake":             {"kafka"},
 	"github.com/prometheus/prometheus":               {"alerts/rules", "series"},
