@@ -219,35 +219,43 @@ func (o *round) alert(r *rule) error {
 	if n := r.group.limit; n > 0 && len(holds) > n {
 		return fmt.Errorf("it gives %d alerts, the limit of its group is %d", len(holds), n)
 	}
-	outcome := alerts.Breached
-	if len(holds) == 0 && r.state.NoData == alerts.NoDataFiring && r.left != "" {
+	var without promql.Vector
+	if r.state.NoData == alerts.NoDataFiring && r.left != "" {
 		left, err := o.query(r.left, o.at(r))
 		if err != nil {
 			return err
 		}
-		if len(left) == 0 { // there is nothing at all: an alert of the rule itself
-			outcome, holds = alerts.NoData, promql.Vector{{F: math.NaN()}}
+		without = slices.DeleteFunc(slices.Clone(left), func(s promql.Sample) bool { return !noNumber(s) })
+		if len(left) == 0 && len(holds) == 0 { // there is nothing at all: an alert of the rule itself
+			without = promql.Vector{{F: math.NaN()}}
 		}
 	}
-	found := make(map[string]found, len(holds))
-	for _, sample := range holds {
+	list, seen := make([]found, 0, len(holds)+len(without)), map[string]bool{}
+	for i, sample := range slices.Concat(holds, without) {
 		f := o.find(r, sample)
-		if _, twice := found[f.key]; twice || o.held[f.key] {
+		if seen[f.key] || o.held[f.key] {
 			return fmt.Errorf("it gives the alert %s twice: add a label that tells them apart", f.key)
 		}
-		found[f.key] = f
+		if f.outcome = alerts.Breached; i >= len(holds) {
+			f.outcome = alerts.NoData
+		}
+		list, seen[f.key] = append(list, f), true
 	}
-	for key, f := range found {
-		if err := o.judge(r, f, outcome); err != nil {
+	for _, f := range list {
+		if err := o.judge(r, f); err != nil {
 			return err
 		}
-		o.held[key] = true
+		o.held[f.key] = true
 	}
 	o.judged[r] = true
 	return nil
 }
 
-// found is one element for which a condition holds.
+// noNumber reports whether a sample says that there was nothing to make a number of,
+// such as the quantile of a histogram that counted nothing.
+func noNumber(s promql.Sample) bool { return s.H == nil && math.IsNaN(s.F) }
+
+// found is one element for which a condition holds, or that is no data.
 type found struct {
 	key     string
 	sample  promql.Sample
@@ -255,6 +263,7 @@ type found struct {
 	labels  map[string]string // of the alert
 	expand  func(text string) string
 	samples *int64
+	outcome alerts.Outcome
 }
 
 func (o *round) find(r *rule, sample promql.Sample) found {
@@ -284,13 +293,13 @@ func (o *round) find(r *rule, sample promql.Sample) found {
 	return f
 }
 
-// judge says that a condition holds.
-func (o *round) judge(r *rule, f found, outcome alerts.Outcome) error {
-	e := alerts.Evaluation{At: o.time(r).UnixMilli(), Rule: r.state, Outcome: outcome, Value: f.sample.F}
+// judge says of an alert what was found.
+func (o *round) judge(r *rule, f found) error {
+	e := alerts.Evaluation{At: o.time(r).UnixMilli(), Rule: r.state, Outcome: f.outcome, Value: f.sample.F}
 	if f.sample.H != nil {
 		e.Value = math.NaN()
 	}
-	if r.minSamples > 0 && outcome == alerts.Breached {
+	if r.minSamples > 0 && f.outcome == alerts.Breached {
 		n, err := o.count(r, f.from)
 		if err != nil {
 			return err
@@ -388,7 +397,7 @@ func (o *round) missing(r *rule, row *alerts.Row) (alerts.Outcome, float64, erro
 		return 0, 0, err
 	}
 	for _, sample := range left {
-		if r.covers(sample.Metric, row.Labels) {
+		if r.covers(sample.Metric, row.Labels) && !noNumber(sample) {
 			return alerts.Cleared, sample.F, nil
 		}
 	}

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -292,6 +293,18 @@ groups:
 	}
 }
 
+// What is not a number is no data of that element, though others have some.
+func TestNoNumberIsNoData(t *testing.T) {
+	s := newStand(t, `groups: [{name: g, rules: [{alert: A, expr: part / all > 0.5, annotations: {no_data: firing}}]}]`)
+	of := func(part, all float64) values {
+		return values{`part{t="a"}`: part, `all{t="a"}`: all, `part{t="b"}`: 0, `all{t="b"}`: 9}
+	}
+	for _, v := range []values{of(1, 9), of(0, 0), of(9, 9), of(0, 9)} {
+		s.second(v)
+	}
+	s.want(`2 "g" A{t="a"} firing no_data`, `4 "g" A{t="a"} resolved cleared`)
+}
+
 // A condition that does not hold is not one without data, however it is written.
 func TestClearedIsNotNoData(t *testing.T) {
 	for _, c := range []struct {
@@ -316,7 +329,9 @@ func TestClearedIsNotNoData(t *testing.T) {
 		{"2 * 0.5 < x", "no_data", nil},
 		{"scalar(y) < x", "cleared", values{`x{t="a"}`: 1, `y{t="a"}`: 2}},
 		{"y < on (t) group_right x", "cleared", values{`x{t="a"}`: 1, `y{t="a"}`: 2}},
-		{"x", "cleared", nil}, // nothing is compared
+		{"x > 1", "no_data", values{`x{t="a"}`: math.NaN()}},
+		{"x / x > 0.5", "no_data", values{`x{t="a"}`: 0}}, // 0 of 0
+		{"x", "cleared", nil},                             // nothing is compared
 		{"x > bool 1", "cleared", nil},
 		{"x > 1 or y > 100", "cleared", nil},
 	} {

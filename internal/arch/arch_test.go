@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"e2e":               {"generate", "internal/scenario", "kafka", "verify", "e2e/servers"},
 	"e2e/servers":       {},
 	"internal/arch":     {},
-	"internal/scenario": {"app", "codecs", "kafka", "metrics", "processors", "queries", "tables", "views", "window"},
+	"internal/scenario": {"alerts", "alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "codecs", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
 }
 
 // only lists the packages outside the module that few may use.

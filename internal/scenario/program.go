@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +35,7 @@ type Program struct {
 
 	url  string
 	stop func() error
+	dir  string // of the rules; "" without
 }
 
 // NewProgram makes the topics and starts the program. Close must be called.
@@ -50,6 +54,16 @@ func NewProgram(ctx context.Context, g Given, cluster kafka.Config, prefix strin
 		o.Sources = append(o.Sources, prefix+s.Topic)
 		topics = append(topics, kafka.Topic{Name: prefix + s.Topic, Partitions: s.Partitions, Create: true, Forever: true})
 	}
+	if g.Rules != "" {
+		var err error
+		if p.dir, err = os.MkdirTemp("", "scenario"); err != nil {
+			return nil, err
+		}
+		o.Rules = filepath.Join(p.dir, "rules.yaml")
+		if err := os.WriteFile(o.Rules, []byte(g.Rules), 0o600); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := kafka.EnsureTopics(ctx, cluster, 1, topics); err != nil {
 		return nil, err
 	}
@@ -63,7 +77,11 @@ const tick = 100 * time.Millisecond
 // Close ends the program.
 func (p *Program) Close() error {
 	defer p.client.Close()
-	return p.end()
+	err := p.end()
+	if p.dir != "" {
+		err = errors.Join(err, os.RemoveAll(p.dir))
+	}
+	return err
 }
 
 func (p *Program) end() error {
@@ -132,25 +150,39 @@ func (p *Program) Restart(ctx context.Context) error {
 }
 
 // Settle implements World. That nothing more happens cannot be seen: it waits until
-// all records have an outcome, and then until nothing has changed for some ticks.
+// all records have an outcome, and then until nothing has changed for some ticks, and
+// all rules were evaluated twice: the first time may have begun before.
 func (p *Program) Settle(ctx context.Context) error {
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
 	const quiet = 8 * tick
-	last, since := "", time.Now()
+	last, since, evaluated := "", time.Now(), 0.0
 	for {
 		state, complete, err := p.state(ctx)
+		evaluations := 0.0
+		if err == nil && p.dir != "" {
+			evaluations, err = p.evaluations(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return errors.Join(fmt.Errorf("not settled: %w; %s", ctx.Err(), state), err)
 		case err != nil || !complete || state != last:
-			last, since = state, time.Now()
-		case time.Since(since) > quiet:
+			last, since, evaluated = state, time.Now(), evaluations
+		case time.Since(since) > quiet && (p.dir == "" || evaluations >= evaluated+2):
 			return nil
 		}
 		time.Sleep(tick / 2)
 	}
+}
+
+// evaluations returns how often all rules were evaluated.
+func (p *Program) evaluations(ctx context.Context) (float64, error) {
+	line, err := askMetrics(ctx, p, []string{"analytics_rule_evaluation_seconds_count"})
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
 }
 
 // state returns what the program has counted and how far its tables are.
@@ -192,15 +224,39 @@ func (p *Program) state(ctx context.Context) (text string, complete bool, err er
 			text += " " + *t.Watermark
 		}
 	}
+	if p.dir != "" {
+		told, err := askTold(ctx, p, nil)
+		if err != nil {
+			return "", false, err
+		}
+		firing, err := askAlerts(ctx, p, nil)
+		if err != nil {
+			return "", false, err
+		}
+		text += told + firing
+	}
 	return text, complete, nil
 }
 
 // Get implements World.
 func (p *Program) Get(ctx context.Context, path string) (status int, body string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
+	return p.ask(ctx, http.MethodGet, path, "")
+}
+
+// Post implements World.
+func (p *Program) Post(ctx context.Context, path, body string) (status int, answer string, err error) {
+	if err := p.begin(ctx); err != nil {
+		return 0, "", err
+	}
+	return p.ask(ctx, http.MethodPost, path, body)
+}
+
+func (p *Program) ask(ctx context.Context, method, path, content string) (status int, body string, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, p.url+path, strings.NewReader(content))
 	if err != nil {
 		return 0, "", err
 	}
+	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, "", err

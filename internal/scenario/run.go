@@ -62,6 +62,8 @@ type World interface {
 	Restart(ctx context.Context) error
 	// Get asks the program by HTTP.
 	Get(ctx context.Context, path string) (status int, body string, err error)
+	// Post sends it something by HTTP.
+	Post(ctx context.Context, path, body string) (status int, answer string, err error)
 	// Read returns all records of an own topic, by partition.
 	Read(ctx context.Context, topic string) ([]Message, error)
 	Close() error
@@ -98,7 +100,7 @@ func (p *player) do(ctx context.Context, st step) (string, error) {
 	if asks != st.asks {
 		return "", errors.New("only a question is followed by ----, and every one is")
 	}
-	if asks || st.words[0] == "at" || st.words[0] == "restart" {
+	if asks || st.words[0] == "at" || st.words[0] == "restart" || st.words[0] == "silence" {
 		if err := p.settle(ctx); err != nil {
 			return "", err
 		}
@@ -106,8 +108,11 @@ func (p *player) do(ctx context.Context, st step) (string, error) {
 	switch {
 	case asks:
 		return question(ctx, p.w, args)
-	case st.words[0] == "given":
+	case st.gives():
 		return "", nil
+	case st.words[0] == "silence" && !p.now.IsZero():
+		p.sent = true
+		return "", silence(ctx, p.w, p.now, args)
 	case len(args) == 1 && st.words[0] == "at":
 		t, err := clock(args[0])
 		if err != nil {
@@ -211,6 +216,8 @@ var questions = map[string]func(ctx context.Context, w World, args []string) (st
 	"watermark": askWatermark,
 	"records":   askRecords,
 	"metrics":   askMetrics,
+	"alerts":    askAlerts,
+	"told":      askTold,
 }
 
 // columns takes the argument columns=A,B out of args.

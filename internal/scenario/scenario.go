@@ -19,12 +19,15 @@
 // Commands:
 //
 //	given KEY=VALUE…           the topology; first, or left out; see Given
+//	rule NAME "EXPR" …         an alerting rule, before all that follows: for,
+//	                           keep_firing_for, no_data, min_samples, and labels
 //	at TIME                    sets the clock, which stands still in between
 //	event TOPIC/PARTITION …    sends an event; FIELD=VALUE, where id, type and time
 //	                           stand for event_id, event_type and timestamp, and
 //	                           error.type for a member of an object. Without time
 //	                           it has the clock's; time=none leaves it out
 //	record TOPIC/PARTITION V   sends bytes: a Go string, or nil
+//	silence MATCHER… for=1h    makes a silence
 //	restart                    ends the program and starts another
 //	outcomes                   records by topic, outcome and reason
 //	table NAME [QUERY] [columns=A,B]   rows, as GET /api/tables/NAME?QUERY has them
@@ -32,6 +35,8 @@
 //	watermark NAME             of a table
 //	records NAME               records of an own topic, named without its prefix
 //	metrics NAME               samples of one metric
+//	alerts                     alerts that fire, and whether they are suppressed
+//	told                       what people were told of alerts
 //
 // All times are of 1 March 2026, in UTC, to the millisecond.
 package scenario
@@ -39,6 +44,7 @@ package scenario
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,6 +60,7 @@ type Given struct {
 	Partitions      int32 // of own topics
 	Series          int
 	SeriesPerTenant int
+	Rules           string // a rule file; "": no alerts
 }
 
 // Source is a source topic.
@@ -85,6 +92,9 @@ type step struct {
 	expects string
 }
 
+// gives reports whether the step says what is given.
+func (s step) gives() bool { return s.words[0] == "given" || s.words[0] == "rule" }
+
 // Parse reads a script.
 func Parse(file string, src []byte) (*Script, error) {
 	s := &Script{Given: defaults()}
@@ -113,13 +123,17 @@ func Parse(file string, src []byte) (*Script, error) {
 			}
 			st.expects = strings.Join(answer, "\n")
 		}
-		if words[0] == "given" {
-			if len(s.steps) > 0 {
-				return nil, fail("comes first")
-			}
-			if err := s.Given.set(words[1:]); err != nil {
-				return nil, fail("%w", err)
-			}
+		begins := !slices.ContainsFunc(s.steps, func(st step) bool { return !st.gives() })
+		switch {
+		case words[0] == "given" && len(s.steps) > 0, words[0] == "rule" && !begins:
+			return nil, fail("comes first")
+		case words[0] == "given":
+			err = s.Given.set(words[1:])
+		case words[0] == "rule":
+			err = s.Given.addRule(words[1:])
+		}
+		if err != nil {
+			return nil, fail("%w", err)
 		}
 		s.steps = append(s.steps, st)
 	}

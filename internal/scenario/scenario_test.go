@@ -84,7 +84,8 @@ func TestMistakesAreNamed(t *testing.T) {
 	for _, text := range []string{
 		"given grace=soon", "given gracious=1s", "at 12:00:01\ngiven grace=1s", "event rag-traces/0 id=\"a",
 		"at noon", "event rag-traces id=a", "fly", "outcomes", "at 12:00:01\n----\n", "at 12:00:01\nevent rag-traces/0 id",
-		"record rag-traces/0 x", "at 12:00:01\ntable\n----\n", "at 12:00:01\ntable nothing\n----\n",
+		"record rag-traces/0 x", "silence a=b for=1h", "at 12:00:01\nrule A \"x > 1\"", "rule A", "rule A \"x >\"", "rule A x",
+		"rule A \"x > 1\"\nat 12:00:01\nsilence a", "rule A \"x > 1\"\nat 12:00:01\nsilence a=b", "at 12:00:01\ntable\n----\n", "at 12:00:01\ntable nothing\n----\n",
 	} {
 		file := filepath.Join(t.TempDir(), "script.txt")
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o644); err != nil {

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"time"
 
 	"ragstreams/codecs"
 	"ragstreams/metrics"
 	"ragstreams/processors"
 	"ragstreams/queries"
+	"ragstreams/series"
 	"ragstreams/tables"
 	"ragstreams/views"
 	"ragstreams/window"
@@ -35,6 +37,7 @@ type Topology struct {
 	readers  []reader
 	views    []view
 	handler  http.Handler
+	watch    *watch // nil without rules
 }
 
 type topicPartition struct {
@@ -104,10 +107,11 @@ func NewTopology(g Given) (*Topology, error) {
 	}
 	registry := prometheus.NewRegistry()
 	traffic := addTable(t, &tables.TrafficTable, true)
+	latency, failed := addTable(t, &tables.LatencyTable, true), addTable(t, &tables.ErrorsTable, true)
 	registry.MustRegister(
 		metrics.Traffic(exported(t, traffic, &tables.TrafficTable), func() map[string]float64 { return nil }),
-		metrics.Latency(exported(t, addTable(t, &tables.LatencyTable, true), &tables.LatencyTable)),
-		metrics.Errors(exported(t, addTable(t, &tables.ErrorsTable, true), &tables.ErrorsTable)),
+		metrics.Latency(exported(t, latency, &tables.LatencyTable)),
+		metrics.Errors(exported(t, failed, &tables.ErrorsTable)),
 		metrics.Records(exported(t, addTable(t, &tables.RecordsTable, false), &tables.RecordsTable), g.Partitions),
 	)
 	var all []queries.Table
@@ -118,6 +122,12 @@ func NewTopology(g Given) (*Topology, error) {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	none := func() []string { return nil }
 	mux.Handle("/", queries.Handler(queries.Options{Tables: all, Now: t.clock().Wall, Missing: none, Notes: none}))
+	if g.Rules != "" {
+		if err := t.addAlerts(series.New(series.Traffic(traffic), series.Latency(latency), series.Errors(failed))); err != nil {
+			return nil, err
+		}
+		mux.Handle("/api/v2/", t.alertsHandler())
+	}
 	t.handler = mux
 	return t, t.Restart(context.Background())
 }
@@ -261,7 +271,7 @@ func exported[M any, P tables.Measure[M]](t *Topology, v *views.View[M, P], def 
 
 // Send implements processors.Output.
 func (t *Topology) Send(topic string, partition int32, key, value []byte, headers ...codecs.Header) {
-	at := topicPartition{topic, partition}
+	at := topicPartition{topic, max(partition, 0)} // < 0: by the key
 	t.logs[at] = append(t.logs[at], logged{key, value, headers, t.wall.UnixMilli()})
 }
 
@@ -281,10 +291,13 @@ func (t *Topology) Produce(_ context.Context, r Record) error {
 }
 
 // Settle implements World.
-func (t *Topology) Settle(context.Context) error {
+func (t *Topology) Settle(ctx context.Context) error {
 	const enough = 100
 	for range enough {
 		moved, err := t.flow()
+		if err == nil && !moved && t.watch != nil {
+			moved, err = t.evaluate(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -349,6 +362,15 @@ func (t *Topology) Restart(context.Context) error {
 func (t *Topology) Get(ctx context.Context, path string) (status int, body string, err error) {
 	w := httptest.NewRecorder()
 	t.handler.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil))
+	return w.Code, w.Body.String(), nil
+}
+
+// Post implements World.
+func (t *Topology) Post(ctx context.Context, path, body string) (status int, answer string, err error) {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	t.handler.ServeHTTP(w, r)
 	return w.Code, w.Body.String(), nil
 }
 
