@@ -56,7 +56,7 @@ func newAlerting(s *stages, r *readers, reg prometheus.Registerer) (*alerting, e
 	}
 	return &alerting{
 		topology: topology,
-		stages: s, readers: r, files: files, observer: observer, book: alerts.NewBook(), evaluator: rules.NewEvaluator(),
+		stages:   s, readers: r, files: files, observer: observer, book: alerts.NewBook(), evaluator: rules.NewEvaluator(),
 		silencing: &silencing{stages: s, book: silences.NewBook()},
 		store: series.New(
 			series.Traffic(r.traffic), series.Latency(r.latency), series.Errors(r.errors),

@@ -153,7 +153,8 @@ func TestPack(t *testing.T) {
 		}},
 		{"one error group is new, and then is not", func(p *packStand) {
 			const group = `rag_error_group_events_total{tenant="acme",app="chat",stage="generate",fingerprint="f",error_type="Timeout"}`
-			p.pass(5, func() { p.floats[okEvents] += 100 })
+			const first = `rag_error_group_events_total{tenant="acme",app="chat",stage="generate",fingerprint="e",error_type="Quota"}`
+			p.pass(62, func() { p.floats[okEvents] += 100; p.floats[first] += 0.1 }) // all is new in a new app: nobody is told
 			p.pass(10, func() { p.floats[okEvents] += 100; p.floats[group] += 0.1 })
 			p.wantFired("RagNewErrorGroup firing")
 			p.pass(60, func() { p.floats[okEvents] += 100; p.floats[group] += 0.1 })

@@ -13,6 +13,7 @@ import (
 
 	"ragstreams/app"
 	"ragstreams/generate"
+	"ragstreams/grafana"
 	"ragstreams/kafka"
 	"ragstreams/verify"
 )
@@ -74,6 +75,12 @@ func demo(ctx context.Context, env environment, o demoOptions) error {
 	return err
 }
 
+// demoAlerts has the rules watched that are shipped. What they tell stays in the outbox.
+func demoAlerts(opts *app.Options, dir string) error {
+	opts.Rules, opts.AlertPolicy = filepath.Join(dir, "rules.yaml"), filepath.Join(dir, "alert-policy.yaml")
+	return errors.Join(os.WriteFile(opts.Rules, grafana.Rules, 0o644), os.WriteFile(opts.AlertPolicy, grafana.Policy, 0o644))
+}
+
 // play runs traffic and program on a broker until ctx ends. When disk has ended
 // it waits for nothing.
 func play(ctx, disk context.Context, env environment, o demoOptions, brokers []string) error {
@@ -83,6 +90,9 @@ func play(ctx, disk context.Context, env environment, o demoOptions, brokers []s
 	opts.Replication, opts.Sessions = 1, 1
 	opts.PaneRetention, opts.HourRetention = demoPanes, demoHistory
 	opts.Sources = opts.Sources[:2]
+	if err := demoAlerts(&opts, o.dir); err != nil {
+		return err
+	}
 	if o.verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(env.stderr, nil))
 	}

@@ -9,7 +9,7 @@ const tables = [
 ];
 const refreshEvery = 2000; // ms
 const hidden = new Set(["samples"]);
-const wide = new Set(["template"]);
+const wide = new Set(["template", "summary"]);
 
 const byId = (id) => document.getElementById(id);
 const status = (text, bad) => {
@@ -42,11 +42,13 @@ const label = (name) => name.replace(/_seconds$/, "").replaceAll("_", " ");
 
 function draw(table, answer) {
   const place = byId(table.name);
-  const rows = answer.rows.slice().sort((a, b) => (b[table.by] ?? -1) - (a[table.by] ?? -1)).slice(0, table.limit);
+  const rows = answer.rows.slice();
+  if (table.by) rows.sort((a, b) => (b[table.by] ?? -1) - (a[table.by] ?? -1));
+  rows.splice(table.limit);
   if (rows.length === 0) {
     const p = document.createElement("p");
     p.className = "empty";
-    p.textContent = "nothing in this window";
+    p.textContent = table.empty ?? "nothing in this window";
     place.replaceChildren(p);
     return;
   }
@@ -76,6 +78,32 @@ function draw(table, answer) {
   place.scrollLeft = scrollLeft;
 }
 
+const alertColumns = [
+  { name: "severity", type: "string" }, { name: "alert", type: "string" }, { name: "labels", type: "string" },
+  { name: "state", type: "string" }, { name: "since", type: "time" }, { name: "summary", type: "string" },
+];
+
+// The alerts that fire. Without rules there is nothing to ask, and nothing is shown.
+async function refreshAlerts() {
+  const response = await fetch("api/v2/alerts", { headers: { Accept: "application/json" } });
+  byId("alerting").hidden = response.status === 404;
+  if (response.status === 404) return;
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer);
+  const tenant = byId("tenant").value.trim();
+  const rows = answer.filter((a) => !tenant || a.labels.tenant === tenant).map(({ labels, annotations, startsAt, status }) => {
+    const { alertname, severity = "", ...rest } = labels;
+    const by = [["silenced", status.silencedBy], ["inhibited", status.inhibitedBy], ["muted", status.mutedBy]].filter(([, list]) => list.length);
+    return {
+      severity, alert: alertname, since: startsAt, summary: annotations.summary ?? "",
+      labels: Object.entries(rest).map(([name, value]) => name + "=" + value).join(" "),
+      state: by.length ? by.map(([how]) => how).join(", ") : "firing",
+    };
+  });
+  rows.sort((a, b) => a.severity.localeCompare(b.severity) || a.alert.localeCompare(b.alert) || a.labels.localeCompare(b.labels));
+  draw({ name: "alerts", limit: 50, empty: "nothing fires" }, { columns: alertColumns, rows });
+}
+
 async function refresh() {
   try {
     const answers = await Promise.all(tables.map(async (table) => {
@@ -85,6 +113,7 @@ async function refresh() {
       return answer;
     }));
     answers.forEach((answer, i) => draw(tables[i], answer));
+    await refreshAlerts();
     const { watermark, lag_seconds: lag } = answers[0];
     status(watermark === null ? "no event yet" : "complete up to " + new Date(watermark).toLocaleTimeString() + ", " + Math.round(lag) + " s behind");
   } catch (e) {
