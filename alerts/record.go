@@ -105,6 +105,13 @@ func Key(group string, labels map[string]string) string {
 	return string(append(b, '}'))
 }
 
+// MarkKey is the key of no alert: its row says, as an alert that never fires, up to when
+// all rules were evaluated.
+const MarkKey = "evaluated"
+
+// Mark returns what says that all rules were evaluated up to a time, in Unix milliseconds.
+func Mark(at int64) Report { return Report{Evaluation: Evaluation{At: at}} }
+
 // Fingerprint returns a short name of the alert with a key.
 func Fingerprint(key string) string { return fmt.Sprintf("%016x", xxh3.HashString(key)) }
 

@@ -40,6 +40,7 @@ type alerting struct {
 	evaluator *rules.Evaluator
 	topology  rabbitmq.Topology
 	observer  *metrics.Alerts
+	last      time.Time       // for which rules were evaluated here
 	faults    map[string]bool // of the last evaluation, which are logged
 }
 
@@ -80,11 +81,12 @@ func readTopology(name string) (t rabbitmq.Topology, err error) {
 
 // Pace of evaluations.
 const (
-	evaluateEvery = 100 * time.Millisecond // when the tables have changed
+	lookEvery     = 10 * time.Millisecond  // whether the tables have changed
+	evaluateEvery = 100 * time.Millisecond // when they have, at most
 	evaluateIdle  = time.Second            // when they have not, for silence may alert, too
-	// evaluateShare bounds the time that evaluations take of all time: what an evaluation
-	// took, as many times, is waited for at least.
-	evaluateShare = 4
+	// evaluateShare bounds what evaluations take of a core: the next begins so many times
+	// as long after the last as that took.
+	evaluateShare = 5
 )
 
 // members returns the parts of alerting.
@@ -139,28 +141,30 @@ func (a *alerting) evaluate(ctx context.Context) error {
 	defer sender.Close()
 	a.stages.status.clear(rulesPart)
 	var seen int64
-	var last, forgot time.Time
-	wait := evaluateEvery
-	for {
+	var began, next, forgot time.Time
+	for watching := true; ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(wait):
+		case <-time.After(lookEvery):
 		}
-		wait = evaluateEvery
 		if _, mine := a.stages.owned(o.names().AlertsGroup())[0]; !mine || !a.ready() {
-			a.observer.Active(nil, nil)
+			if watching {
+				a.observer.Active(nil, nil)
+			}
+			watching = false
 			continue
 		}
+		watching = true
 		offsets := a.readers.offsets()
-		if offsets == seen && time.Since(last) < evaluateIdle {
+		if time.Now().Before(next) || offsets == seen && time.Since(began) < evaluateIdle {
 			continue
 		}
-		seen, last = offsets, time.Now()
+		seen, began = offsets, time.Now()
 		if err := a.round(ctx, sender); err != nil {
 			return err
 		}
-		wait = max(wait, evaluateShare*time.Since(last))
+		next = began.Add(max(evaluateEvery, evaluateShare*time.Since(began)))
 		if time.Since(forgot) >= time.Hour {
 			forgot = time.Now()
 			if err := a.silencing.forget(ctx); err != nil {
@@ -189,39 +193,89 @@ func (a *alerting) now() (time.Time, bool) {
 	return time.UnixMilli(mark), true
 }
 
+// markEvery is how often the table is told up to when rules were evaluated.
+const markEvery = 5 * time.Second
+
+// lastEvaluated returns up to when rules were evaluated, by this instance or another; the
+// zero time if they never were.
+func (a *alerting) lastEvaluated(known map[string]*alerts.Row) (last time.Time) {
+	if mark := known[alerts.MarkKey]; mark != nil {
+		last = time.UnixMilli(mark.Evaluated)
+	}
+	if a.last.After(last) {
+		last = a.last
+	}
+	return last
+}
+
+// round evaluates all rules for the present time, and before it for those that were
+// missed.
 func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 	o := a.stages.o
 	at, ok := a.now()
 	if !ok {
 		return nil
 	}
-	known, use := a.book.Rows(), a.files.current()
-	began := time.Now()
-	said, faults, err := a.evaluator.Evaluate(ctx, use.set, rules.Moment{
-		Repeat: use.policy.Repeat, Suppress: a.suppress(use.policy),
-		At: at, Now: o.Clock.Wall(), Present: []string{metrics.QPS, metrics.Lag, metrics.Behind}, Series: a.store.Snapshot(at), Known: known, Describe: a.describer(at),
-	})
+	now, known := o.Clock.Wall(), a.book.Rows()
+	var records []kafka.Message
+	say := func(said []rules.Said) {
+		for i := range said {
+			records = append(records, kafka.Message{Key: []byte(said[i].Key), Value: said[i].Append(nil)})
+		}
+	}
+	if last := a.lastEvaluated(known); !last.IsZero() {
+		for _, t := range rules.Missed(last, at, now, o.Pane) {
+			said, err := a.evaluateAt(ctx, t, known, true)
+			if err != nil {
+				return nil // ctx has ended
+			}
+			rules.Take(known, said, nil)
+			say(said)
+		}
+	}
+	said, err := a.evaluateAt(ctx, at, known, false)
 	if err != nil {
 		return nil // ctx has ended
 	}
+	say(said)
+	a.last = at
+	a.observer.Active(countActive(known), a.silencing.count())
+	if mark := known[alerts.MarkKey]; mark == nil || at.Sub(time.UnixMilli(mark.Evaluated)) >= markEvery {
+		mark := alerts.Mark(at.UnixMilli())
+		records = append(records, kafka.Message{Key: []byte(alerts.MarkKey), Value: mark.Append(nil)})
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	return sender.Send(ctx, o.names().Evaluations(), records)
+}
+
+// evaluateAt evaluates all rules for a time.
+func (a *alerting) evaluateAt(ctx context.Context, at time.Time, known map[string]*alerts.Row, past bool) ([]rules.Said, error) {
+	o, use := a.stages.o, a.files.current()
+	now, suppress := o.Clock.Wall(), a.suppress(use.policy)
+	if past {
+		now, suppress = at, a.suppress(use.policy, at)
+	}
+	began := time.Now()
+	said, faults, err := a.evaluator.Evaluate(ctx, use.set, rules.Moment{
+		At: at, Now: now, Past: past, Present: []string{metrics.QPS, metrics.Lag, metrics.Behind},
+		Series: a.store.Snapshot(at), Known: known, Describe: a.describer(at),
+		Repeat: use.policy.Repeat, Suppress: suppress,
+	})
+	if err != nil {
+		return nil, err
+	}
 	a.observer.Evaluated(time.Since(began))
-	now := map[string]bool{}
+	told := map[string]bool{}
 	for _, f := range faults {
 		a.observer.Failed(f.Group, f.Rule)
-		if now[f.Error()] = true; !a.faults[f.Error()] {
+		if told[f.Error()] = true; !a.faults[f.Error()] {
 			o.Logger.Warn("a rule cannot be evaluated, its alerts stay as they are", "group", f.Group, "rule", f.Rule, "error", f.Err)
 		}
 	}
-	a.faults = now
-	a.observer.Active(countActive(known), a.silencing.count())
-	if len(said) == 0 {
-		return nil
-	}
-	records := make([]kafka.Message, len(said))
-	for i := range said {
-		records[i] = kafka.Message{Key: []byte(said[i].Key), Value: said[i].Append(nil)}
-	}
-	return sender.Send(ctx, o.names().Evaluations(), records)
+	a.faults = told
+	return said, nil
 }
 
 // countActive counts active alerts by state; one that fires but is suppressed is
@@ -241,14 +295,14 @@ func countActive(known map[string]*alerts.Row) map[string]int {
 }
 
 // suppress returns what says why people are not told of an alert: they silenced it,
-// another one explains it, or it is not the time. All of them go by the clock, and not by
-// the time of an evaluation: they are about people.
-func (a *alerting) suppress(p *policy.Policy) func(firing map[string]map[string]string) func(key string, labels map[string]string) []alerts.Suppressor {
+// another one explains it, or it is not the time. They go by the clock, whatever time is
+// evaluated, for they are about people; of a time that was missed what held then counts, too.
+func (a *alerting) suppress(p *policy.Policy, missed ...time.Time) func(firing map[string]map[string]string) func(key string, labels map[string]string) []alerts.Suppressor {
 	return func(firing map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor {
-		now := a.stages.o.Clock.Wall()
-		silenced, inhibitions := a.silencing.book.Active(now), p.Inhibitions(firing)
+		times := append(missed, a.stages.o.Clock.Wall())
+		silenced, inhibitions := a.silencing.book.Active(times...), p.Inhibitions(firing)
 		return func(key string, labels map[string]string) []alerts.Suppressor {
-			return slices.Concat(silenced.Of(labels), inhibitions.Of(key, labels), p.Muted(labels, now))
+			return slices.Concat(silenced.Of(labels), inhibitions.Of(key, labels), p.Muted(labels, times...))
 		}
 	}
 }

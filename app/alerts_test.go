@@ -100,8 +100,8 @@ routes: [{matchers: [alertname=Effect], mute_time_intervals: [noon]}]`))
 	}
 	a := &alerting{stages: &stages{o: o}, silencing: &silencing{book: book}}
 	cause, effect := map[string]string{"alertname": "Cause"}, map[string]string{"alertname": "Effect"}
-	kinds := func() (list []alerts.Suppression) {
-		for _, by := range a.suppress(p)(map[string]map[string]string{"c": cause, "e": effect})("e", effect) {
+	kinds := func(missed ...time.Time) (list []alerts.Suppression) {
+		for _, by := range a.suppress(p, missed...)(map[string]map[string]string{"c": cause, "e": effect})("e", effect) {
 			list = append(list, by.Kind)
 		}
 		return list
@@ -109,7 +109,11 @@ routes: [{matchers: [alertname=Effect], mute_time_intervals: [noon]}]`))
 	if got := kinds(); !slices.Equal(got, []alerts.Suppression{alerts.Silenced, alerts.Inhibited, alerts.Muted}) {
 		t.Errorf("suppressed by %v", got)
 	}
+	before := now
 	now = now.Add(3 * time.Hour)
+	if got := kinds(before); !slices.Equal(got, []alerts.Suppression{alerts.Silenced, alerts.Inhibited, alerts.Muted}) {
+		t.Errorf("three hours later, of a time that was missed, by %v", got)
+	}
 	if got := kinds(); !slices.Equal(got, []alerts.Suppression{alerts.Inhibited}) {
 		t.Errorf("three hours later by %v", got)
 	}

@@ -137,23 +137,30 @@ func (p *Policy) Repeat(labels map[string]string) time.Duration {
 }
 
 // Muted returns the time intervals because of which people are not told of an alert at
-// a time: those of mute_time_intervals that hold, or all of active_time_intervals when
-// none of them does.
-func (p *Policy) Muted(labels map[string]string, at time.Time) (by []alerts.Suppressor) {
+// any of some times: those of mute_time_intervals that hold, or all of
+// active_time_intervals when none of them does.
+func (p *Policy) Muted(labels map[string]string, times ...time.Time) (by []alerts.Suppressor) {
 	r := p.route(labels)
 	if r == nil {
 		return nil
 	}
-	holds := func(name string) bool {
-		return slices.ContainsFunc(p.intervals[name], func(i timeinterval.TimeInterval) bool { return i.ContainsTime(at.UTC()) })
-	}
-	for _, name := range r.Mute {
-		if holds(name) {
-			by = append(by, alerts.Suppressor{Kind: alerts.Muted, By: name})
+	add := func(name string) {
+		if s := (alerts.Suppressor{Kind: alerts.Muted, By: name}); !slices.Contains(by, s) {
+			by = append(by, s)
 		}
 	}
-	if len(r.Active) > 0 && !slices.ContainsFunc(r.Active, holds) {
-		by = append(by, alerts.Suppressor{Kind: alerts.Muted, By: "not " + strings.Join(r.Active, ", ")})
+	for _, at := range times {
+		holds := func(name string) bool {
+			return slices.ContainsFunc(p.intervals[name], func(i timeinterval.TimeInterval) bool { return i.ContainsTime(at.UTC()) })
+		}
+		for _, name := range r.Mute {
+			if holds(name) {
+				add(name)
+			}
+		}
+		if len(r.Active) > 0 && !slices.ContainsFunc(r.Active, holds) {
+			add("not " + strings.Join(r.Active, ", "))
+		}
 	}
 	return by
 }

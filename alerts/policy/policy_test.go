@@ -98,6 +98,15 @@ func TestMuted(t *testing.T) {
 	}
 }
 
+func TestMutedAtAnyOfSomeTimes(t *testing.T) {
+	p := parse(t, example)
+	friday, saturday := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC), time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	info := map[string]string{"severity": "info"}
+	if by := p.Muted(info, friday, saturday, saturday.Add(time.Hour)); len(by) != 1 || by[0].By != "weekends" {
+		t.Errorf("muted by %v, want weekends, once", by)
+	}
+}
+
 func TestInhibitions(t *testing.T) {
 	p := parse(t, example)
 	alert := func(text string) map[string]string {

@@ -61,6 +61,9 @@ type Moment struct {
 	// Present are metrics of which only the present is known. A rule that asks for
 	// nothing else is evaluated for Now: it may be about the tables' standing still.
 	Present []string
+	// Past says that this is about a time of which only the tables tell. Rules that ask for
+	// one of Present are left out.
+	Past bool
 	// Known is the table of alerts, by key. It may lag behind: what was said already is
 	// then said once more.
 	Known map[string]*alerts.Row
@@ -80,6 +83,44 @@ type Moment struct {
 type Said struct {
 	Key string
 	alerts.Report
+}
+
+// Take takes what was said into the rows of a table, by key, as the stage of the alerts
+// will, and calls told, which may be nil, with what people are to be told.
+func Take(rows map[string]*alerts.Row, said []Said, told func(key string, t alerts.Transition, about alerts.About)) {
+	for i := range said {
+		row := new(alerts.Row)
+		if before := rows[said[i].Key]; before != nil {
+			*row = *before // somebody may hold it
+		}
+		transitions, _ := row.Take(&said[i].Report)
+		rows[said[i].Key] = row
+		for _, t := range transitions {
+			if told != nil {
+				told(said[i].Key, t, row.About)
+			}
+		}
+	}
+}
+
+// maxMissed is how long ago what was missed may be. People are not told of older things.
+const maxMissed = 15 * time.Minute
+
+// Missed returns the times, each the end of a pane, for which rules were not evaluated
+// though they could have been: those after last and before at, when more than a pane lies
+// between. A breach may have come and gone there while nobody looked, for there was a
+// crash, partitions moved, or the tables came out of a backlog.
+func Missed(last, at, now time.Time, pane time.Duration) (times []time.Time) {
+	if at.Sub(last) <= pane {
+		return nil
+	}
+	if earliest := now.Add(-maxMissed); last.Before(earliest) {
+		last = earliest
+	}
+	for t := last.Truncate(pane).Add(pane); t.Before(at); t = t.Add(pane) {
+		times = append(times, t)
+	}
+	return times
 }
 
 // Fault is a rule that could not be evaluated. Its alerts stay as they are.
@@ -111,6 +152,9 @@ func (e *Evaluator) Evaluate(ctx context.Context, s *Set, m Moment) (said []Said
 			continue
 		}
 		for _, r := range g.rules {
+			if m.Past && slices.ContainsFunc(m.Present, func(name string) bool { return r.asks[name] }) {
+				continue
+			}
 			var bad error
 			if r.record != "" {
 				bad = o.record(r, e.recorded)

@@ -32,6 +32,7 @@ type stand struct {
 	given     map[string]*rule
 	suppress  func(firing map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor
 	repeat    func(labels map[string]string) time.Duration
+	past      bool
 }
 
 func newStand(t *testing.T, file string) *stand {
@@ -94,32 +95,23 @@ func (s *stand) evaluate() {
 		At: time.Unix(s.now-s.behind, 0), Now: time.Unix(s.now, 0), Present: []string{"lag"},
 		Series: both{s.tables, newRecorder()}, Known: maps.Clone(s.rows),
 		Describe: func(a *alerts.About) { a.Lag = alerts.Seconds(time.Second) },
-		Suppress: s.suppress, Repeat: s.repeat,
+		Suppress: s.suppress, Repeat: s.repeat, Past: s.past,
 	})
 	if err != nil {
 		s.Fatal(err)
 	}
 	s.faults = faults
-	for _, one := range said {
-		s.said++
-		var r alerts.Report // as it comes over the wire
-		if err := r.Decode(one.Append(nil)); err != nil {
+	s.said += len(said)
+	for i := range said { // as it comes over the wire
+		if err := said[i].Decode(said[i].Append(nil)); err != nil {
 			s.Fatal(err)
 		}
-		row := s.rows[one.Key]
-		if row == nil {
-			row = new(alerts.Row)
-		} else {
-			row = &alerts.Row{Alert: row.Alert, About: row.About}
-		}
-		told, _ := row.Take(&r)
-		s.rows[one.Key] = row
-		for _, tr := range told {
-			m := alerts.NewMessage(one.Key, tr, row.About)
-			s.messages = append(s.messages, m)
-			s.told = append(s.told, fmt.Sprintf("%d %s %s %s", s.now-1_000_000, one.Key, m.State, m.Reason))
-		}
 	}
+	Take(s.rows, said, func(key string, tr alerts.Transition, about alerts.About) {
+		m := alerts.NewMessage(key, tr, about)
+		s.messages = append(s.messages, m)
+		s.told = append(s.told, fmt.Sprintf("%d %s %s %s", s.now-1_000_000, key, m.State, m.Reason))
+	})
 }
 
 func (s *stand) want(told ...string) {
@@ -230,6 +222,37 @@ func TestSuppressionIsNews(t *testing.T) {
 		}
 	}
 	s.want(`1 "g" Effect{} firing breached`)
+}
+
+// What was missed are the ends of panes, unless somebody has just looked.
+func TestMissed(t *testing.T) {
+	at := func(seconds float64) time.Time { return time.UnixMilli(1_764_000_000_000 + int64(seconds*1000)) }
+	for _, c := range []struct {
+		last, at, now float64
+		first, n      int
+	}{
+		{9.9, 10.1, 10.1, 0, 0}, {5, 15, 15, 0, 0}, {5, 15.1, 15.1, 10, 1}, {10, 40, 40, 20, 2}, {10, 41, 41, 20, 3},
+		{50, 40, 60, 0, 0},                              // it went back
+		{0, 7200, 7200, 6310, 89}, {0, 300, 7200, 0, 0}, // of long ago nobody is told
+	} {
+		times := Missed(at(c.last), at(c.at), at(c.now), 10*time.Second)
+		if len(times) != c.n || c.n > 0 && !times[0].Equal(at(float64(c.first))) {
+			t.Errorf("from %v to %v, at %v: %v, want %d from %d on", c.last, c.at, c.now, times, c.n, c.first)
+		}
+	}
+}
+
+// Of the past only the tables tell.
+func TestRulesAboutThePresentAreNotEvaluatedForThePast(t *testing.T) {
+	s := newStand(t, "groups: [{name: g, rules: [{alert: Lag, expr: lag > 1}, {alert: X, expr: x > 1}]}]")
+	s.second(values{"lag": 2, "x": 2})
+	s.want(`1 "g" Lag{} firing breached`, `1 "g" X{} firing breached`)
+	s.past = true
+	s.second(values{"lag": 0, "x": 0})
+	s.want(`2 "g" X{} resolved cleared`)
+	s.past = false
+	s.second(values{"lag": 0, "x": 0})
+	s.want(`3 "g" Lag{} resolved cleared`)
 }
 
 func TestRepeat(t *testing.T) {

@@ -153,14 +153,7 @@ func (t *unitTest) run(ctx context.Context, set *Set, interval time.Duration, fu
 		for _, f := range faults {
 			failures = append(failures, fmt.Sprintf("at %s: %v", at, f))
 		}
-		for _, one := range said {
-			row := rows[one.Key]
-			if row == nil {
-				row = new(alerts.Row)
-				rows[one.Key] = row
-			}
-			row.Take(&one.Report)
-		}
+		Take(rows, said, nil)
 		last := at + interval // exclusive
 		for _, c := range t.Alerts {
 			if asked := time.Duration(c.At); asked >= at && asked < last {

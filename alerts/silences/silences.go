@@ -292,10 +292,10 @@ func (b *Book) All() []*Silence {
 	return all
 }
 
-// Active returns the silences that hold at a time, in the order of their ids.
-func (b *Book) Active(at time.Time) (list Silences) {
+// Active returns the silences that hold at any of some times, in the order of their ids.
+func (b *Book) Active(times ...time.Time) (list Silences) {
 	for _, s := range b.All() {
-		if s.State(at) == Active {
+		if slices.ContainsFunc(times, func(at time.Time) bool { return s.State(at) == Active }) {
 			list = append(list, s)
 		}
 	}

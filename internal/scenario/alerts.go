@@ -141,6 +141,7 @@ type watch struct {
 	book      *alerts.Book
 	silences  *silences.Book
 	fed       map[int32]int // of the changelog, by partition
+	last      time.Time     // for which rules were evaluated
 }
 
 // addAlerts adds the stage of the alerts, and what evaluates the rules that are given.
@@ -178,20 +179,33 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 			}
 		}
 	}
-	silenced := w.silences.Active(t.wall)
-	said, faults, err := w.evaluator.Evaluate(ctx, w.set, rules.Moment{
-		At: t.wall, Now: t.wall, Series: w.store.Snapshot(t.wall), Known: w.book.Rows(),
-		Suppress: func(map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor {
-			return func(_ string, labels map[string]string) []alerts.Suppressor { return silenced.Of(labels) }
-		},
-	})
-	for _, f := range faults {
-		err = errors.Join(err, f)
+	known := w.book.Rows()
+	times := []time.Time{t.wall}
+	if !w.last.IsZero() {
+		times = append(rules.Missed(w.last, t.wall, t.wall, t.given.Pane), t.wall)
 	}
-	for _, one := range said {
-		t.Send(t.names.Evaluations(), 0, []byte(one.Key), one.Append(nil))
+	w.last = t.wall
+	for _, at := range times {
+		silenced := w.silences.Active(t.wall, at)
+		said, faults, err := w.evaluator.Evaluate(ctx, w.set, rules.Moment{
+			At: at, Now: at, Past: at.Before(t.wall), Series: w.store.Snapshot(at), Known: known,
+			Suppress: func(map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor {
+				return func(_ string, labels map[string]string) []alerts.Suppressor { return silenced.Of(labels) }
+			},
+		})
+		for _, f := range faults {
+			err = errors.Join(err, f)
+		}
+		if err != nil {
+			return false, err
+		}
+		for _, one := range said {
+			t.Send(t.names.Evaluations(), 0, []byte(one.Key), one.Append(nil))
+		}
+		rules.Take(known, said, nil)
+		news = news || len(said) > 0
 	}
-	return len(said) > 0, err
+	return news, nil
 }
 
 // alertsHandler serves alerts and silences.
