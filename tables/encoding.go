@@ -135,6 +135,15 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
+// pair reads two numbers that are small, mostly.
+func (d *decoder) pair() (a, b uint64) {
+	if s := d.src; len(s) > 1 && s[0]|s[1] < 0x80 {
+		d.src = s[2:]
+		return uint64(s[0]), uint64(s[1])
+	}
+	return d.uvarint(), d.uvarint()
+}
+
 func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.src)
 	if n <= 0 {

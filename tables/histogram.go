@@ -267,20 +267,18 @@ func (h *Histogram) Decode(src []byte) ([]byte, error) {
 	if !isZero(h.max) {
 		top = bucketOf(h.max)
 	}
-	for range d.elements(2) {
-		if i == top {
+	for k := range d.elements(2) {
+		gap, n := d.pair()
+		if gap >= uint64(top-i) || n == 0 || n > uint64(left) {
 			d.fail(errRange)
 			break
 		}
-		i += 1 + int(d.below(uint64(top-i-1)))
-		n := int64(d.below(uint64(left)))
-		if n == 0 {
-			d.fail(errRange)
-			break
+		i += 1 + int(gap)
+		if k == 0 {
+			h.span(i, top)
 		}
-		h.span(i, top)
-		h.counts[i-h.low] = n
-		left -= n
+		h.counts[i-h.low] = int64(n)
+		left -= int64(n)
 	}
 	if i != top || left != 0 || h.sum < h.max {
 		d.fail(errRange)

@@ -273,6 +273,7 @@ func TestHistogramRefusesImpossibleBytes(t *testing.T) {
 		{"a sum below the maximum", []uint64{2, 1e9 - 1, 1e9, 0, 1, 319, 2}, false},
 		{"a sum beyond its type", []uint64{2, 1 << 63, 1e9, 0, 1, 319, 2}, false},
 		{"a maximum above the last bucket", []uint64{2, 4e9, 2e9, 0, 1, 319, 2}, false},
+		{"buckets behind that of the maximum", []uint64{3, 3e9, 1e9, 0, 3, 319, 1, 0, 1, 40, 1}, false},
 		{"a maximum below the last bucket", []uint64{2, 2e9, 9e8, 0, 1, 319, 2}, false},
 		{"a maximum beyond the range", []uint64{2, 2e16, 1e16, 0, 1, 660, 2}, false},
 		{"a bucket beyond the range", []uint64{2, 2e9, 1e9, 0, 1, math.MaxUint64, 2}, false},
