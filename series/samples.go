@@ -28,10 +28,12 @@ type sampleTime struct {
 // instant selector looks back.
 const coarse = int64(4 * time.Minute / time.Millisecond)
 
-// times returns when there are samples of a series that counted something in spans,
-// which are ordered by their ends; born says that nothing came before them.
-func (b bounds) times(spans []tables.Span, born bool, pane int64) []sampleTime {
-	var list []sampleTime
+// appendTimes adds to list when there are samples of a series that counted something in
+// spans, which are ordered by their ends; born says that nothing came before them.
+func (b bounds) appendTimes(list []sampleTime, spans []part, born bool, pane int64) []sampleTime {
+	if born && len(spans) == 0 {
+		return list
+	}
 	add := func(t int64, n int) {
 		if t >= b.from && t <= b.to {
 			list = append(list, sampleTime{t, n})
@@ -92,8 +94,6 @@ type cursor struct {
 	kind  chunkenc.ValueType
 }
 
-func (c *cursor) reset(times []sampleTime) { c.times, c.at = times, -1 }
-
 // Next implements chunkenc.Iterator.
 func (c *cursor) Next() chunkenc.ValueType {
 	if c.at+1 >= len(c.times) {
@@ -128,35 +128,113 @@ func (c *cursor) AtST() int64 { return 0 }
 // Err implements chunkenc.Iterator.
 func (c *cursor) Err() error { return nil }
 
-// floats iterates over the samples of a counter.
-type floats struct {
+// past is the part of an iterator that knows what a series counted: the total at the
+// current sample, to which spans are added as it goes. Its memory is used again for other
+// series.
+type past struct {
 	cursor
-	floatsOnly
-	totals []int64 // after as many spans as the index says
-	unit   float64
+	spans   []part   // ascending by their ends
+	before  []part   // in no span
+	buckets []bucket // of all of them
+	added   int      // of spans, to the total
+
+	born, count, zero, sum int64
+	low                    int
+	counts                 []int64 // of bucket low+k
 }
 
-func counter[M any](m *metric[M], p past[M], times []sampleTime, reuse chunkenc.Iterator) chunkenc.Iterator {
-	it, ok := reuse.(*floats)
-	if !ok {
-		it = &floats{cursor: cursor{kind: chunkenc.ValFloat}}
+// part is what was counted in a span, or before all of them: by a counter, or by a
+// histogram.
+type part struct {
+	tables.Span
+	inEver                 bool // it is part of what the series counted since it exists
+	born, count, zero, sum int64
+	first, end             int // of past.buckets
+}
+
+// bucket is the count of a bucket of a histogram.
+type bucket struct {
+	i int
+	n int64
+}
+
+// reset forgets everything about a series.
+func (p *past) reset() {
+	p.times, p.at = p.times[:0], -1
+	p.spans, p.before, p.buckets, p.added = p.spans[:0], p.before[:0], p.buckets[:0], 0
+	p.born, p.count, p.zero, p.sum = 0, 0, 0, 0
+	p.low, p.counts = 0, p.counts[:0]
+}
+
+// begin makes the total what it was before the first span: what the series counted since
+// it exists, without the spans.
+func (p *past) begin() {
+	low, high := math.MaxInt, math.MinInt
+	for _, parts := range [][]part{p.before, p.spans} {
+		for i := range parts {
+			if own := p.buckets[parts[i].first:parts[i].end]; len(own) > 0 {
+				low, high = min(low, own[0].i), max(high, own[len(own)-1].i)
+			}
+		}
 	}
-	it.reset(times)
-	it.unit = m.unit
-	n := len(p.sums)
-	it.totals = slices.Grow(it.totals[:0], n+1)[:n+1]
-	it.totals[n] = m.count(&p.ever)
-	for i, sum := range slices.Backward(p.sums) {
-		// The sum of durations stays at its top once there; a total must not fall for that.
-		it.totals[i] = max(it.totals[i+1]-m.count(sum), 0)
+	if low <= high {
+		p.low, p.counts = low, slices.Grow(p.counts, high-low+1)[:high-low+1]
+		clear(p.counts)
 	}
-	return it
+	for i := range p.before {
+		p.add(&p.before[i], 1)
+	}
+	for i := range p.spans {
+		if x := &p.spans[i]; !x.inEver { // otherwise it was not added, either
+			p.add(x, -1)
+		}
+	}
+}
+
+// add adds a part to the total, or takes it away.
+func (p *past) add(x *part, sign int64) {
+	p.born += sign * x.born
+	p.count = addSaturating(p.count, sign*x.count)
+	p.zero += sign * x.zero
+	p.sum = addSaturating(p.sum, sign*x.sum)
+	for _, b := range p.buckets[x.first:x.end] {
+		p.counts[b.i-p.low] += sign * b.n
+	}
+}
+
+// addSaturating adds numbers of which one may be a sum of durations, which stays at its
+// top once there: so a total may be less than its parts, but it must not fall for that.
+func addSaturating(a, b int64) int64 {
+	switch c := a + b; {
+	case b > 0 && c < a:
+		return math.MaxInt64
+	case b < 0 && c > a:
+		return math.MinInt64
+	default:
+		return c
+	}
+}
+
+// advance adds what was counted up to the current sample.
+func (p *past) advance() sampleTime {
+	s := p.times[p.at]
+	for ; p.added < s.spans; p.added++ {
+		p.add(&p.spans[p.added], 1)
+	}
+	return s
+}
+
+// floats iterates over the samples of a counter.
+type floats struct {
+	past
+	floatsOnly
+	unit float64
 }
 
 // At implements chunkenc.Iterator.
 func (it *floats) At() (int64, float64) {
-	s := it.times[it.at]
-	return s.t, float64(it.totals[s.spans]) * it.unit
+	s := it.advance()
+	return s.t, float64(max(it.count, 0)) * it.unit
 }
 
 // floatsOnly is the part of an iterator that has no histograms.
@@ -172,62 +250,28 @@ func (floatsOnly) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram
 	panic("BUG: the samples are floats")
 }
 
-// histograms iterates over the samples of a histogram. It holds the total of the
-// current one, and adds spans as it goes.
-type histograms struct {
-	cursor
-	deltas []*tables.Histogram
-	added  int // of deltas
-
-	count, zero, sum int64
-	low              int
-	counts           []int64 // of bucket low+k
-}
-
-func histogramsOf[M any](m *metric[M], p past[M], times []sampleTime, reuse chunkenc.Iterator) chunkenc.Iterator {
-	it, ok := reuse.(*histograms)
-	if !ok {
-		it = &histograms{cursor: cursor{kind: chunkenc.ValFloatHistogram}}
-	}
-	it.reset(times)
-	ever := m.histogram(&p.ever)
-	it.count, it.zero, it.sum = 0, 0, 0
-	it.low, it.counts = 0, it.counts[:0]
-	for i := range ever.Buckets() { // all others have no other buckets
-		if len(it.counts) == 0 {
-			it.low = i
-		}
-		n := i - it.low + 1
-		it.counts = slices.Grow(it.counts, n-len(it.counts))[:n]
-	}
-	clear(it.counts)
-	it.add(ever, 1)
-	it.added, it.deltas = 0, it.deltas[:0]
-	for _, sum := range p.sums {
-		h := m.histogram(sum)
-		it.deltas = append(it.deltas, h)
-		it.add(h, -1)
-	}
-	return it
-}
-
-func (it *histograms) add(h *tables.Histogram, sign int64) {
-	it.count += sign * h.Count()
-	it.zero += sign * h.ZeroCount()
-	it.sum += sign * h.Sum()
-	for i, n := range h.Buckets() {
-		it.counts[i-it.low] += sign * n
-	}
-}
+// histograms iterates over the samples of a histogram.
+type histograms struct{ past }
 
 // AtFloatHistogram implements chunkenc.Iterator.
 func (it *histograms) AtFloatHistogram(h *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
-	s := it.times[it.at]
-	for ; it.added < s.spans; it.added++ {
-		it.add(it.deltas[it.added], 1)
-	}
+	s := it.advance()
 	if h == nil {
 		h = &histogram.FloatHistogram{}
+	}
+	spans, buckets := h.PositiveSpans[:0], h.PositiveBuckets[:0]
+	next := 0 // after the last bucket
+	for k, n := range it.counts {
+		if n == 0 {
+			continue
+		}
+		i := it.low + k
+		if i != next || len(spans) == 0 {
+			spans = append(spans, histogram.Span{Offset: int32(i - next)})
+		}
+		spans[len(spans)-1].Length++
+		buckets = append(buckets, float64(n))
+		next = i + 1
 	}
 	*h = histogram.FloatHistogram{
 		// Samples never fall. The first may be compared with one of another series.
@@ -236,31 +280,12 @@ func (it *histograms) AtFloatHistogram(h *histogram.FloatHistogram) (int64, *his
 		ZeroThreshold:    tables.ZeroThreshold,
 		Count:            float64(it.count),
 		ZeroCount:        float64(it.zero),
-		// The sum of durations stays at its top once there.
-		Sum:             time.Duration(max(it.sum, 0)).Seconds(),
-		PositiveSpans:   h.PositiveSpans[:0],
-		PositiveBuckets: h.PositiveBuckets[:0],
+		Sum:              time.Duration(max(it.sum, 0)).Seconds(),
+		PositiveSpans:    spans,
+		PositiveBuckets:  buckets,
 	}
 	if it.at == 0 {
 		h.CounterResetHint = histogram.UnknownCounterReset
-	}
-	next := 0 // after the last bucket
-	for k, n := range it.counts {
-		if n == 0 {
-			continue
-		}
-		i := it.low + k
-		if last := len(h.PositiveSpans) - 1; last >= 0 && i == next {
-			h.PositiveSpans[last].Length++
-		} else {
-			offset := i
-			if last >= 0 {
-				offset = i - next
-			}
-			h.PositiveSpans = append(h.PositiveSpans, histogram.Span{Offset: int32(offset), Length: 1})
-		}
-		h.PositiveBuckets = append(h.PositiveBuckets, float64(n))
-		next = i + 1
 	}
 	return s.t, h
 }

@@ -47,15 +47,21 @@ func Traffic(v *views.View[tables.Traffic, *tables.Traffic]) Source {
 	total := func(m *tables.Traffic) int64 { return m.Count }
 	failed := func(m *tables.Traffic) int64 { return m.Errors }
 	ok := func(m *tables.Traffic) int64 { return m.Count - m.Errors }
-	return &table[tables.Traffic, *tables.Traffic]{view: v, table: &tables.TrafficTable, metrics: []metric[tables.Traffic]{
-		{name: tables.MetricEvents, extra: labels.Label{Name: "status", Value: "ok"}, born: total, count: ok, unit: 1},
-		{name: tables.MetricEvents, extra: labels.Label{Name: "status", Value: "error"}, born: total, count: failed, unit: 1},
-	}}
+	return &table[tables.Traffic, *tables.Traffic]{
+		view: v, table: &tables.TrafficTable,
+		decode: func(m *tables.Traffic, body []byte) error { return tables.DecodeBody(body, m) },
+		metrics: []metric[tables.Traffic]{
+			{name: tables.MetricEvents, extra: labels.Label{Name: "status", Value: "ok"}, born: total, count: ok, unit: 1},
+			{name: tables.MetricEvents, extra: labels.Label{Name: "status", Value: "error"}, born: total, count: failed, unit: 1},
+		},
+	}
 }
 
 // Latency returns the metrics of the table latency.
 func Latency(v *views.View[tables.Latency, *tables.Latency]) Source {
-	t := &table[tables.Latency, *tables.Latency]{view: v, table: &tables.LatencyTable}
+	t := &table[tables.Latency, *tables.Latency]{
+		view: v, table: &tables.LatencyTable, decode: (*tables.Latency).DecodeHistograms,
+	}
 	t.addHistogram(tables.MetricDuration, func(m *tables.Latency) *tables.Histogram { return &m.Duration })
 	t.addHistogram(tables.MetricTTFT, func(m *tables.Latency) *tables.Histogram { return &m.TTFT })
 	return t
@@ -65,7 +71,7 @@ func Latency(v *views.View[tables.Latency, *tables.Latency]) Source {
 func Errors(v *views.View[tables.Errors, *tables.Errors]) Source {
 	count := func(m *tables.Errors) int64 { return m.Count }
 	return &table[tables.Errors, *tables.Errors]{
-		view: v, table: &tables.ErrorsTable,
+		view: v, table: &tables.ErrorsTable, decode: (*tables.Errors).DecodeCount,
 		metrics: []metric[tables.Errors]{{name: tables.MetricErrors, born: count, count: count, unit: 1}},
 		more: func(dims []string, m *tables.Errors) labels.Label {
 			if dims[0] == tables.OverflowLabel {

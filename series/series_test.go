@@ -6,7 +6,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,6 +173,203 @@ func TestSamples(t *testing.T) {
 			got := samples(t, store.Snapshot(at(c.now)), at(c.from).UnixMilli(), at(c.to).UnixMilli(), "rag_events_total")
 			want(t, got, failed+c.failed, ok+c.accepted)
 		})
+	}
+}
+
+// The topics of rows and of windows are read independently, and a row may be gone.
+func TestSamplesWhateverCameFirst(t *testing.T) {
+	const wanted = `{app="chat", event_type="answer", status="ok", tenant="acme"} 10:0 20:3 30:3 40:5 50:6`
+	k := key("acme", "chat", "answer")
+	events := func(t *testing.T, r *rig[traffic, *traffic]) {
+		t.Helper()
+		got := samples(t, series.New(series.Traffic(r.view)).Snapshot(at(50)), epoch, epoch+hour, "rag_events_total")
+		want(t, got[1:], wanted)
+	}
+	fill := func(t *testing.T) *rig[traffic, *traffic] {
+		r := newRig[traffic, *traffic](t)
+		r.count(0, k, epoch+12_000, traffic{Count: 3})
+		r.count(0, k, epoch+31_000, traffic{Count: 2})
+		r.count(0, k, epoch+45_000, traffic{Count: 1})
+		return r
+	}
+	windows := func(r *rig[traffic, *traffic]) {
+		var w tables.BatchWriter
+		w.Reset(tables.BatchHeader{})
+		w.Add(k, epoch+10_000, &traffic{Count: 3})
+		w.Add(k, epoch+30_000, &traffic{Count: 2})
+		if err := r.view.Windows(0, w.Bytes()); err != nil {
+			r.Fatal(err)
+		}
+	}
+	t.Run("the windows", func(t *testing.T) {
+		r := fill(t)
+		r.update(0, k, r.rows["0"+k].Append(nil))
+		windows(r)
+		events(t, r)
+	})
+	t.Run("the row", func(t *testing.T) {
+		r := fill(t)
+		r.update(0, k, r.rows["0"+k].Append(nil))
+		r.rows["0"+k].Close(epoch+40_000-pane, func(tables.Pane[traffic]) {})
+		r.update(0, k, r.rows["0"+k].Append(nil))
+		events(t, r)
+		windows(r)
+		events(t, r)
+	})
+	t.Run("forgotten", func(t *testing.T) {
+		r := fill(t)
+		r.show(epoch + 60_000)
+		r.update(0, k, nil)
+		events(t, r)
+	})
+}
+
+// An iterator is used for one series after another, of one metric and of others, and so
+// is the memory of a histogram; what was taken from it stays as it is.
+func TestIteratorsAreUsedAgain(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	latency, events := newRig[tables.Latency, *tables.Latency](t), newRig[traffic, *traffic](t)
+	for n := range 20 {
+		first := epoch + rnd.Int64N(hour)
+		for range rnd.IntN(100) {
+			ms := first + rnd.Int64N(hour)
+			var m tables.Latency
+			ns := int64(1e6 * math.Exp(rnd.NormFloat64()*float64(n)))
+			switch n % 5 {
+			case 3:
+				ns = 1e9 // bucket 0
+			case 4:
+				ns = 0 // no bucket
+			}
+			m.Observe(ns, "", ms)
+			if n%3 == 0 {
+				m.TTFT.Observe(rnd.Int64N(1e9))
+			}
+			latency.count(int32(n%2), key("acme", "chat", "generate", fmt.Sprint("m", n)), ms, m)
+			events.count(int32(n%2), key("acme", "chat", fmt.Sprint("e", n)), ms, traffic{Count: 1, Errors: rnd.Int64N(2)})
+		}
+	}
+	latency.show(epoch + hour)
+	events.show(epoch + hour)
+	s := series.New(series.Latency(latency.view), series.Traffic(events.view)).Snapshot(at(7200))
+	q, err := s.Querier(epoch+hour/2, epoch+2*hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again chunkenc.Iterator
+	var memory histogram.FloatHistogram
+	set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, "rag_.+"))
+	kinds := map[chunkenc.ValueType]int{}
+	for set.Next() {
+		fresh := set.At().Iterator(nil)
+		again = set.At().Iterator(again)
+		var kept, copies []*histogram.FloatHistogram
+		skip := rnd.Int64N(2)
+		for kind := fresh.Next(); kind != chunkenc.ValNone; kind = fresh.Next() {
+			if fresh.AtT()/pane%2 == skip { // stepped over
+				continue
+			}
+			if got := again.Seek(fresh.AtT()); got != kind || again.AtT() != fresh.AtT() {
+				t.Fatalf("%v: %v at %d, want %v at %d", set.At().Labels(), got, again.AtT(), kind, fresh.AtT())
+			}
+			kinds[kind]++
+			if kind == chunkenc.ValFloat {
+				_, got := again.At()
+				if _, want := fresh.At(); got != want {
+					t.Fatalf("%v: %v, want %v", set.At().Labels(), got, want)
+				}
+				continue
+			}
+			_, got := again.AtFloatHistogram(&memory)
+			_, want := fresh.AtFloatHistogram(nil)
+			if show(got) != show(want) {
+				t.Fatalf("%v: %v, want %v", set.At().Labels(), got, want)
+			}
+			kept, copies = append(kept, want), append(copies, want.Copy())
+		}
+		for i, h := range kept {
+			if !h.Equals(copies[i]) {
+				t.Fatalf("%v: a histogram that was taken has changed: %v, was %v", set.At().Labels(), h, copies[i])
+			}
+		}
+	}
+	if kinds[chunkenc.ValFloat] < 1000 || kinds[chunkenc.ValFloatHistogram] < 1000 {
+		t.Errorf("too few samples: %v", kinds)
+	}
+}
+
+// TestSnapshotsOfMany lets many evaluate at once, as the race detector likes it.
+func TestSnapshotsOfMany(t *testing.T) {
+	latency := newRig[tables.Latency, *tables.Latency](t)
+	for n := range int64(300) {
+		var m tables.Latency
+		m.Observe(n*1e7, "", epoch+n*1000)
+		latency.count(int32(n%2), key("acme", "chat", "generate", fmt.Sprint("m", n%10)), epoch+n*1000, m)
+	}
+	latency.show(epoch + 200_000)
+	store := series.New(series.Latency(latency.view))
+	const expr = `histogram_quantile(0.9, sum(rate(rag_stage_duration_seconds[5m]))) + 0 * sum(rate(rag_stage_duration_seconds_sum[5m]))`
+	one := store.Snapshot(at(300))
+	wanted := scalar(t, one, at(300), expr)
+	var all sync.WaitGroup
+	for n := range 8 {
+		all.Go(func() {
+			s := one
+			if n%2 == 0 {
+				s = store.Snapshot(at(300))
+			}
+			for range 10 {
+				q, err := engine.NewInstantQuery(context.Background(), s, nil, expr, at(300))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if v, err := q.Exec(context.Background()).Vector(); err != nil || len(v) != 1 || v[0].F != wanted {
+					t.Errorf("%v, %v, want %v", v, err, wanted)
+				}
+				q.Close()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// The sum of a series stays at its top once there. It is less than the sum of its panes
+// then, but does not fall.
+func TestSumsAtTheirTop(t *testing.T) {
+	latency := newRig[tables.Latency, *tables.Latency](t)
+	k := key("acme", "chat", "generate", "m")
+	for n := range int64(12) {
+		var m tables.Latency
+		for range 2500 { // two thirds of the top
+			m.Observe(tables.MaxDuration, "", epoch+n*pane)
+		}
+		latency.count(0, k, epoch+n*pane, m)
+	}
+	s := series.New(series.Latency(latency.view))
+	for _, mark := range []int64{epoch, epoch + 60_000, epoch + 120_000} {
+		latency.show(mark)
+		for _, metric := range []string{"rag_stage_duration_seconds", "rag_stage_duration_seconds_sum"} {
+			last := 0.0
+			lines := samples(t, s.Snapshot(at(120)), epoch, epoch+hour, metric)
+			for i, sample := range strings.Fields(lines[0])[4:] {
+				_, value, _ := strings.Cut(sample, ":")
+				if metric == "rag_stage_duration_seconds" {
+					value = strings.Split(value, ",")[1]
+				}
+				sum, err := strconv.ParseFloat(value, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if sum < last || i == 0 && sum != 0 {
+					t.Errorf("mark %d, %s: a sum of %v after %v", mark-epoch, metric, sum, last)
+				}
+				last = sum
+			}
+			if last < 5e9 {
+				t.Errorf("mark %d, %s: the last sum is %v", mark-epoch, metric, last)
+			}
+		}
 	}
 }
 

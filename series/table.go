@@ -1,6 +1,7 @@
 package series
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,9 @@ type table[M any, P tables.Measure[M]] struct {
 	view    *views.View[M, P]
 	table   *tables.Table[M]
 	metrics []metric[M]
+	decode  func(m *M, body []byte) error             // what metrics look at
 	more    func(dims []string, ever *M) labels.Label // besides the dimensions, and always the same; nil: none
+	scratch sync.Pool                                 // of *M
 
 	mu    sync.Mutex
 	index *index // of the newest snapshot
@@ -143,14 +146,19 @@ func (s *taken[M, P]) labels(row int) (labels.Labels, error) {
 		set(s.table.table.Dims[i], value)
 	}
 	if s.more != nil {
-		ever, err := s.rows.History(row, never, func(tables.Span, *M) {})
-		if err != nil {
+		var ever M
+		if err := s.rows.History(row, never, func(part views.Part) error {
+			var m M
+			if err := tables.DecodeBody(part.Body, P(&m)); err != nil {
+				return err
+			}
+			P(&ever).Merge(&m)
+			return nil
+		}); err != nil {
 			return labels.EmptyLabels(), err
 		}
-		if ever != nil {
-			l := s.more(dims, ever)
-			set(l.Name, l.Value)
-		}
+		l := s.more(dims, &ever)
+		set(l.Name, l.Value)
 	}
 	return b.Labels(), nil
 }
@@ -185,71 +193,84 @@ func (s *taken[M, P]) family(name string) *family {
 	return f
 }
 
-// past is what the rows of a series counted.
-type past[M any] struct {
-	ever  M             // since they exist
-	spans []tables.Span // that end after a time, by their ends
-	sums  []*M          // in each
+func (s *taken[M, P]) iterator(m member, b bounds, reuse chunkenc.Iterator) chunkenc.Iterator {
+	metric := &s.metrics[m.metric]
+	it, p := metric.iterator(reuse)
+	if err := s.read(metric, p, m.rows, b.from); err != nil {
+		return failed{chunkenc.NewNopIterator(), err}
+	}
+	unborn := p.born <= 0 // what came before was nothing
+	if unborn {
+		n := 0
+		for n < len(p.spans) && p.spans[n].born == 0 {
+			n++
+		}
+		p.spans = slices.Delete(p.spans, 0, n)
+	}
+	p.times = b.appendTimes(p.times, p.spans, unborn, s.view.Pane())
+	return it
 }
 
-func (s *taken[M, P]) past(rows []int, from int64) (past[M], error) {
-	var p past[M]
+// iterator returns an iterator over no samples, and its past to fill.
+func (m *metric[M]) iterator(reuse chunkenc.Iterator) (chunkenc.Iterator, *past) {
+	if m.histogram != nil {
+		it, ok := reuse.(*histograms)
+		if !ok {
+			it = &histograms{past{cursor: cursor{kind: chunkenc.ValFloatHistogram}}}
+		}
+		it.reset()
+		return it, &it.past
+	}
+	it, ok := reuse.(*floats)
+	if !ok {
+		it = &floats{past: past{cursor: cursor{kind: chunkenc.ValFloat}}}
+	}
+	it.reset()
+	it.unit = m.unit
+	return it, &it.past
+}
+
+// read fills p with what some rows counted, in spans that end after from.
+func (s *taken[M, P]) read(metric *metric[M], p *past, rows []int, from int64) error {
+	m, _ := s.scratch.Get().(*M)
+	if m == nil {
+		m = new(M)
+	}
+	defer s.scratch.Put(m)
 	for _, row := range rows {
-		first := len(p.sums)
-		ever, err := s.rows.History(row, from, func(span tables.Span, m *M) {
-			p.spans, p.sums = append(p.spans, span), append(p.sums, m)
-		})
-		if err != nil {
-			return p, err
-		}
-		if ever != nil {
-			P(&p.ever).Merge(ever)
-			continue
-		}
-		for _, sum := range p.sums[first:] { // its table has forgotten what came before
-			P(&p.ever).Merge(sum)
+		if err := s.rows.History(row, from, func(part views.Part) error {
+			if err := s.decode(m, part.Body); err != nil {
+				return err
+			}
+			metric.note(p, part, m)
+			return nil
+		}); err != nil {
+			return err
 		}
 	}
 	if len(rows) > 1 {
-		p.sort()
+		slices.SortStableFunc(p.spans, func(a, b part) int { return cmp.Compare(a.To, b.To) })
 	}
-	return p, nil
+	p.begin()
+	return nil
 }
 
-func (p *past[M]) sort() {
-	order := make([]int, len(p.spans))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return int(p.spans[a].To - p.spans[b].To) })
-	spans, sums := make([]tables.Span, len(order)), make([]*M, len(order))
-	for i, n := range order {
-		spans[i], sums[i] = p.spans[n], p.sums[n]
-	}
-	p.spans, p.sums = spans, sums
-}
-
-func (s *taken[M, P]) iterator(m member, b bounds, reuse chunkenc.Iterator) chunkenc.Iterator {
-	metric := &s.metrics[m.metric]
-	p, err := s.past(m.rows, b.from)
-	if err != nil {
-		return failed{chunkenc.NewNopIterator(), err}
-	}
-	before := metric.born(&p.ever)
-	for _, sum := range p.sums {
-		before -= metric.born(sum)
-	}
-	if before <= 0 { // it was born later: what came before was nothing
-		for len(p.sums) > 0 && metric.born(p.sums[0]) == 0 {
-			p.spans, p.sums = p.spans[1:], p.sums[1:]
-		}
-		if len(p.sums) == 0 {
-			return chunkenc.NewNopIterator()
+// note adds a part to p that counted m.
+func (m *metric[M]) note(p *past, of views.Part, counted *M) {
+	x := part{Span: of.Span, inEver: of.InEver, born: m.born(counted), first: len(p.buckets)}
+	if m.histogram == nil {
+		x.count = m.count(counted)
+	} else {
+		h := m.histogram(counted)
+		x.count, x.zero, x.sum = h.Count(), h.ZeroCount(), h.Sum()
+		for i, n := range h.Buckets() {
+			p.buckets = append(p.buckets, bucket{i, n})
 		}
 	}
-	times := b.times(p.spans, before <= 0, s.view.Pane())
-	if metric.histogram == nil {
-		return counter(metric, p, times, reuse)
+	x.end = len(p.buckets)
+	if of.InSpan {
+		p.spans = append(p.spans, x)
+	} else {
+		p.before = append(p.before, x)
 	}
-	return histogramsOf(metric, p, times, reuse)
 }

@@ -3,6 +3,7 @@ package tables
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -148,6 +149,15 @@ func (e *Errors) Decode(src []byte) ([]byte, error) {
 		d.fail(errOrder)
 	}
 	return d.src, d.err
+}
+
+// DecodeCount reads the count of a body, and leaves out all behind it.
+func (e *Errors) DecodeCount(body []byte) error {
+	d := decoder{src: body}
+	if e.Count = d.count(); d.err != nil {
+		return fmt.Errorf("decode count of errors: %w", d.err)
+	}
+	return nil
 }
 
 func (s *Sample) append(dst []byte) []byte {

@@ -138,6 +138,17 @@ func (l *Latency) Decode(src []byte) ([]byte, error) {
 	return d.src, d.err
 }
 
+// DecodeHistograms reads the histograms of a body, and leaves out all behind them.
+func (l *Latency) DecodeHistograms(body []byte) error {
+	d := decoder{src: body}
+	d.measure(&l.Duration)
+	d.measure(&l.TTFT)
+	if d.err != nil {
+		return fmt.Errorf("decode histograms of latency: %w", d.err)
+	}
+	return nil
+}
+
 // trimLatency leaves out the exemplars, three quarters of a pane with one call: they
 // go with the running totals.
 func trimLatency(dst, body []byte) ([]byte, error) {

@@ -389,3 +389,32 @@ func TestTrimLatency(t *testing.T) {
 		}
 	}
 }
+
+// What reads only the front of a body reads what Decode does, and needs no more.
+func TestFrontsOfBodies(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	var latency tables.Latency // its memory is used again
+	var errors tables.Errors
+	for range 300 {
+		l, e := anyLatency(r), anyErrors(r)
+		histograms := tables.Latency{Duration: l.Duration, TTFT: l.TTFT}
+		front := l.TTFT.Append(l.Duration.Append(nil))
+		for _, body := range [][]byte{l.Append(nil), front} {
+			if err := latency.DecodeHistograms(body); err != nil {
+				t.Fatal(err)
+			}
+			checkSame(t, "histograms", latency, histograms)
+		}
+		for n := range front {
+			if latency.DecodeHistograms(front[:n]) == nil {
+				t.Fatalf("%d of %d bytes are taken for histograms", n, len(front))
+			}
+		}
+		if err := errors.DecodeCount(e.Append(nil)); err != nil || errors.Count != e.Count {
+			t.Fatalf("count %d, %v, want %d", errors.Count, err, e.Count)
+		}
+	}
+	if errors.DecodeCount(nil) == nil {
+		t.Error("nothing is taken for a count")
+	}
+}

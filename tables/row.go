@@ -170,6 +170,10 @@ func (r *RowReader) Next() bool {
 	return r.d.err == nil
 }
 
+// Total returns the body of the running total, once Next has returned false and Err
+// nothing.
+func (r *RowReader) Total() []byte { return r.d.src }
+
 // Err returns what ended the iteration early, or nil.
 func (r *RowReader) Err() error {
 	if r.d.err != nil {

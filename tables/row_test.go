@@ -186,6 +186,9 @@ func TestRowReader(t *testing.T) {
 		if r.Next() || r.Err() != nil {
 			t.Errorf("after the last pane comes one at %d, %v", r.Start, r.Err())
 		}
+		if total := row.Total.Append(nil); !bytes.Equal(r.Total(), total) {
+			t.Errorf("total of %x, want %x", r.Total(), total)
+		}
 		panes := len(src) - len(row.Total.Append(nil))
 		for n := range panes {
 			if got, err := readPanes(src[:n]); err == nil {

@@ -28,69 +28,66 @@ func (s *Snapshot[M, P]) Len() int { return len(s.all) }
 // that has one.
 func (s *Snapshot[M, P]) Key(i int) string { return s.all[i].key }
 
-// History calls visit with what a series counted in every span that ends after from:
-// in panes, and before those in hours, ascending and without overlap; spans in which
-// it counted nothing are left out. It returns what the series counted since it exists,
-// nil when its table has forgotten it. The measures may be kept.
-func (s *Snapshot[M, P]) History(i int, from int64, visit func(span tables.Span, m *M)) (ever *M, err error) {
-	l := historian[M, P]{series: &s.all[i], visit: visit, from: from}
-	return l.read(s.pane)
+// Part is a part of what a series counted: in some span, or since it exists, or both.
+type Part struct {
+	tables.Span        // in which it was counted, if InSpan
+	Body        []byte // for tables.DecodeBody
+
+	InSpan, InEver bool
 }
 
-// historian reads the history of one series.
-type historian[M any, P tables.Measure[M]] struct {
-	series *series[M, P]
-	visit  func(span tables.Span, m *M)
-	from   int64
+// History calls visit with the parts of what a series counted in every span that ends
+// after from: in panes, and before those in hours, ascending and without overlap; spans
+// in which it counted nothing are left out. Among them, and after them, are the parts of
+// what it counted since it exists; of a series that its table has forgotten that is what
+// it counted in the spans. Nothing is decoded: readers know what they need of a body.
+func (s *Snapshot[M, P]) History(i int, from int64, visit func(Part) error) error {
+	if err := s.all[i].history(s.pane, from, visit); err != nil {
+		return fmt.Errorf("series %q: %w", s.all[i].key, err)
+	}
+	return nil
 }
 
-func (l *historian[M, P]) read(pane int64) (*M, error) {
-	s := l.series
+func (s *series[M, P]) history(pane, from int64, visit func(Part) error) error {
+	add := func(start, end int64, body []byte) error {
+		if end <= from {
+			return nil
+		}
+		return visit(Part{Span: tables.Span{From: start, To: end}, Body: body, InSpan: true, InEver: s.row == nil})
+	}
 	if h := s.hours; h != nil {
 		for start, body := range h.complete.all() {
-			if err := l.add(start, start+hour, body); err != nil {
-				return nil, err
+			if err := add(start, start+hour, body); err != nil {
+				return err
 			}
 		}
 		end := h.folded + hour
 		if s.panes.n > 0 { // of an hour that is being folded
 			end = min(end, s.panes.first())
 		}
-		if err := l.add(h.folded, end, h.folding); err != nil {
-			return nil, err
+		if err := add(h.folded, end, h.folding); err != nil {
+			return err
 		}
 	}
 	for _, h := range []*history{&s.panes, &s.left} {
 		for start, body := range h.all() {
-			if err := l.add(start, start+pane, body); err != nil {
-				return nil, err
+			if err := add(start, start+pane, body); err != nil {
+				return err
 			}
 		}
 	}
 	if s.row == nil {
-		return nil, nil
-	}
-	var row tables.Row[M, P]
-	if err := row.Decode(s.row); err != nil {
-		return nil, fmt.Errorf("row %q: %w", s.key, err)
-	}
-	for i := range row.Open {
-		if p := &row.Open[i]; p.Start > s.closed && p.Start+pane > l.from {
-			l.visit(tables.Span{From: p.Start, To: p.Start + pane}, &p.M)
-		}
-	}
-	ever := row.Sum()
-	return &ever, nil
-}
-
-func (l *historian[M, P]) add(start, end int64, body []byte) error {
-	if end <= l.from {
 		return nil
 	}
-	m := new(M)
-	if err := l.series.merge(m, start, body); err != nil {
+	row, _ := tables.NewRowReader(s.row) // it keeps its error
+	for row.Next() {
+		span := tables.Span{From: row.Start, To: row.Start + pane}
+		if err := visit(Part{Span: span, Body: row.Body, InSpan: row.Start > s.closed && span.To > from, InEver: true}); err != nil {
+			return err
+		}
+	}
+	if err := row.Err(); err != nil {
 		return err
 	}
-	l.visit(tables.Span{From: start, To: end}, m)
-	return nil
+	return visit(Part{Body: row.Total(), InEver: true})
 }
