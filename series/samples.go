@@ -3,6 +3,7 @@ package series
 import (
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"ragstreams/tables"
@@ -230,6 +231,12 @@ type floats struct {
 	floatsOnly
 	unit float64
 }
+
+// Iterators of queriers that were closed, for their memory.
+var (
+	unusedFloats     = sync.Pool{New: func() any { return &floats{past: past{cursor: cursor{kind: chunkenc.ValFloat}}} }}
+	unusedHistograms = sync.Pool{New: func() any { return &histograms{past{cursor: cursor{kind: chunkenc.ValFloatHistogram}}} }}
+)
 
 // At implements chunkenc.Iterator.
 func (it *floats) At() (int64, float64) {

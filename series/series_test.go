@@ -298,6 +298,31 @@ func TestIteratorsAreUsedAgain(t *testing.T) {
 	}
 }
 
+// What was lent once is given back once, however often its querier is closed.
+func TestIteratorIsInOneUse(t *testing.T) {
+	r := newRig[traffic, *traffic](t)
+	r.count(0, key("acme", "chat", "answer"), epoch, traffic{Count: 1})
+	r.show(epoch)
+	s := series.New(series.Traffic(r.view)).Snapshot(at(60))
+	for range 20 {
+		q, err := s.Querier(epoch, epoch+hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "rag_events_total"))
+		set.Next()
+		lent := set.At().Iterator(set.At().Iterator(nil))
+		for range 2 {
+			if err := q.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if one, other := set.At().Iterator(nil), set.At().Iterator(nil); one == other {
+			t.Fatalf("%p is in use twice, %p was lent before", one, lent)
+		}
+	}
+}
+
 // TestSnapshotsOfMany lets many evaluate at once, as the race detector likes it.
 func TestSnapshotsOfMany(t *testing.T) {
 	latency := newRig[tables.Latency, *tables.Latency](t)

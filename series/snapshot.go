@@ -36,12 +36,13 @@ func (s *Store) Snapshot(now time.Time) *Snapshot {
 
 // Querier implements storage.Queryable. The times are Unix milliseconds.
 func (s *Snapshot) Querier(mint, maxt int64) (storage.Querier, error) {
-	return &querier{s, mint, maxt}, nil
+	return &querier{Snapshot: s, mint: mint, maxt: maxt}, nil
 }
 
 type querier struct {
 	*Snapshot
 	mint, maxt int64
+	lent       []chunkenc.Iterator // until Close
 }
 
 // Select implements storage.Querier.
@@ -53,8 +54,14 @@ func (q *querier) Select(_ context.Context, sorted bool, hints *storage.SelectHi
 	var found []storage.Series
 	err := q.visit(matchers, func(t snapshotOf, m member) {
 		found = append(found, &storage.SeriesEntry{
-			Lset:             m.labels,
-			SampleIteratorFn: func(reuse chunkenc.Iterator) chunkenc.Iterator { return t.iterator(m, b, reuse) },
+			Lset: m.labels,
+			SampleIteratorFn: func(reuse chunkenc.Iterator) chunkenc.Iterator {
+				it := t.iterator(m, b, reuse)
+				if it != reuse {
+					q.lent = append(q.lent, it)
+				}
+				return it
+			},
 		})
 	})
 	if err != nil {
@@ -139,8 +146,19 @@ func (q *querier) LabelNames(_ context.Context, _ *storage.LabelHints, matchers 
 	return slices.Sorted(maps.Keys(names)), nil, err
 }
 
-// Close implements storage.LabelQuerier.
-func (q *querier) Close() error { return nil }
+// Close implements storage.LabelQuerier. Nobody uses an iterator any more.
+func (q *querier) Close() error {
+	for _, it := range q.lent {
+		switch it.(type) {
+		case *floats:
+			unusedFloats.Put(it)
+		case *histograms:
+			unusedHistograms.Put(it)
+		}
+	}
+	q.lent = nil
+	return nil
+}
 
 // set is a storage.SeriesSet.
 type set struct {

@@ -216,14 +216,14 @@ func (m *metric[M]) iterator(reuse chunkenc.Iterator) (chunkenc.Iterator, *past)
 	if m.histogram != nil {
 		it, ok := reuse.(*histograms)
 		if !ok {
-			it = &histograms{past{cursor: cursor{kind: chunkenc.ValFloatHistogram}}}
+			it = unusedHistograms.Get().(*histograms)
 		}
 		it.reset()
 		return it, &it.past
 	}
 	it, ok := reuse.(*floats)
 	if !ok {
-		it = &floats{past: past{cursor: cursor{kind: chunkenc.ValFloat}}}
+		it = unusedFloats.Get().(*floats)
 	}
 	it.reset()
 	it.unit = m.unit
