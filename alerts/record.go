@@ -106,10 +106,10 @@ func Key(group string, labels map[string]string) string {
 }
 
 // MarkKey is the key of no alert: its row says, as an alert that never fires, up to when
-// all rules were evaluated.
+// evaluations cover all rules.
 const MarkKey = "evaluated"
 
-// Mark returns what says that all rules were evaluated up to a time, in Unix milliseconds.
+// Mark returns what says that they do up to a time, in Unix milliseconds.
 func Mark(at int64) Report { return Report{Evaluation: Evaluation{At: at}} }
 
 // Fingerprint returns a short name of the alert with a key.

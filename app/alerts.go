@@ -40,7 +40,7 @@ type alerting struct {
 	evaluator *rules.Evaluator
 	topology  rabbitmq.Topology
 	observer  *metrics.Alerts
-	last      time.Time       // for which rules were evaluated here
+	covered   rules.Coverage
 	faults    map[string]bool // of the last evaluation, which are logged
 }
 
@@ -193,20 +193,8 @@ func (a *alerting) now() (time.Time, bool) {
 	return time.UnixMilli(mark), true
 }
 
-// markEvery is how often the table is told up to when rules were evaluated.
+// markEvery is how often the table is told what the evaluations cover.
 const markEvery = 5 * time.Second
-
-// lastEvaluated returns up to when rules were evaluated, by this instance or another; the
-// zero time if they never were.
-func (a *alerting) lastEvaluated(known map[string]*alerts.Row) (last time.Time) {
-	if mark := known[alerts.MarkKey]; mark != nil {
-		last = time.UnixMilli(mark.Evaluated)
-	}
-	if a.last.After(last) {
-		last = a.last
-	}
-	return last
-}
 
 // round evaluates all rules for the present time, and before it for those that were
 // missed.
@@ -223,31 +211,39 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 			records = append(records, kafka.Message{Key: []byte(said[i].Key), Value: said[i].Append(nil)})
 		}
 	}
-	if last := a.lastEvaluated(known); !last.IsZero() {
-		for _, t := range rules.Missed(last, at, now, o.Pane) {
-			said, err := a.evaluateAt(ctx, t, known, true)
-			if err != nil {
-				return nil // ctx has ended
-			}
-			rules.Take(known, said, nil)
-			say(said)
+	covered := a.covered
+	if mark := known[alerts.MarkKey]; mark != nil && covered.Until.UnixMilli() < mark.Evaluated {
+		covered.Until = time.UnixMilli(mark.Evaluated)
+	}
+	var mark time.Time
+	if ms, ok := a.readers.watermark(); ok {
+		mark = time.UnixMilli(ms)
+	}
+	for _, t := range covered.Round(at, mark, now, o.Pane) {
+		said, err := a.evaluateAt(ctx, t, known, true)
+		if err != nil {
+			return nil // ctx has ended
 		}
+		rules.Take(known, said, nil)
+		say(said)
 	}
 	said, err := a.evaluateAt(ctx, at, known, false)
 	if err != nil {
 		return nil // ctx has ended
 	}
 	say(said)
-	a.last = at
 	a.observer.Active(countActive(known), a.silencing.count())
-	if mark := known[alerts.MarkKey]; mark == nil || at.Sub(time.UnixMilli(mark.Evaluated)) >= markEvery {
-		mark := alerts.Mark(at.UnixMilli())
+	if mark := known[alerts.MarkKey]; !covered.Until.IsZero() && (mark == nil || covered.Until.Sub(time.UnixMilli(mark.Evaluated)) >= markEvery) {
+		mark := alerts.Mark(covered.Until.UnixMilli())
 		records = append(records, kafka.Message{Key: []byte(alerts.MarkKey), Value: mark.Append(nil)})
 	}
-	if len(records) == 0 {
-		return nil
+	if len(records) > 0 {
+		if err := sender.Send(ctx, o.names().Evaluations(), records); err != nil {
+			return err
+		}
 	}
-	return sender.Send(ctx, o.names().Evaluations(), records)
+	a.covered = covered
+	return nil
 }
 
 // evaluateAt evaluates all rules for a time.

@@ -103,26 +103,6 @@ func Take(rows map[string]*alerts.Row, said []Said, told func(key string, t aler
 	}
 }
 
-// maxMissed is how long ago what was missed may be. People are not told of older things.
-const maxMissed = 15 * time.Minute
-
-// Missed returns the times, each the end of a pane, for which rules were not evaluated
-// though they could have been: those after last and before at, when more than a pane lies
-// between. A breach may have come and gone there while nobody looked, for there was a
-// crash, partitions moved, or the tables came out of a backlog.
-func Missed(last, at, now time.Time, pane time.Duration) (times []time.Time) {
-	if at.Sub(last) <= pane {
-		return nil
-	}
-	if earliest := now.Add(-maxMissed); last.Before(earliest) {
-		last = earliest
-	}
-	for t := last.Truncate(pane).Add(pane); t.Before(at); t = t.Add(pane) {
-		times = append(times, t)
-	}
-	return times
-}
-
 // Fault is a rule that could not be evaluated. Its alerts stay as they are.
 type Fault struct {
 	Group, Rule string

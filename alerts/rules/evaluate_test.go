@@ -224,24 +224,6 @@ func TestSuppressionIsNews(t *testing.T) {
 	s.want(`1 "g" Effect{} firing breached`)
 }
 
-// What was missed are the ends of panes, unless somebody has just looked.
-func TestMissed(t *testing.T) {
-	at := func(seconds float64) time.Time { return time.UnixMilli(1_764_000_000_000 + int64(seconds*1000)) }
-	for _, c := range []struct {
-		last, at, now float64
-		first, n      int
-	}{
-		{9.9, 10.1, 10.1, 0, 0}, {5, 15, 15, 0, 0}, {5, 15.1, 15.1, 10, 1}, {10, 40, 40, 20, 2}, {10, 41, 41, 20, 3},
-		{50, 40, 60, 0, 0},                              // it went back
-		{0, 7200, 7200, 6310, 89}, {0, 300, 7200, 0, 0}, // of long ago nobody is told
-	} {
-		times := Missed(at(c.last), at(c.at), at(c.now), 10*time.Second)
-		if len(times) != c.n || c.n > 0 && !times[0].Equal(at(float64(c.first))) {
-			t.Errorf("from %v to %v, at %v: %v, want %d from %d on", c.last, c.at, c.now, times, c.n, c.first)
-		}
-	}
-}
-
 // Of the past only the tables tell.
 func TestRulesAboutThePresentAreNotEvaluatedForThePast(t *testing.T) {
 	s := newStand(t, "groups: [{name: g, rules: [{alert: Lag, expr: lag > 1}, {alert: X, expr: x > 1}]}]")

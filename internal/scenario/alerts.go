@@ -141,7 +141,7 @@ type watch struct {
 	book      *alerts.Book
 	silences  *silences.Book
 	fed       map[int32]int // of the changelog, by partition
-	last      time.Time     // for which rules were evaluated
+	covered   rules.Coverage
 }
 
 // addAlerts adds the stage of the alerts, and what evaluates the rules that are given.
@@ -180,12 +180,7 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 		}
 	}
 	known := w.book.Rows()
-	times := []time.Time{t.wall}
-	if !w.last.IsZero() {
-		times = append(rules.Missed(w.last, t.wall, t.wall, t.given.Pane), t.wall)
-	}
-	w.last = t.wall
-	for _, at := range times {
+	for _, at := range append(w.covered.Round(t.wall, t.watermark(), t.wall, t.given.Pane), t.wall) {
 		silenced := w.silences.Active(t.wall, at)
 		said, faults, err := w.evaluator.Evaluate(ctx, w.set, rules.Moment{
 			At: at, Now: at, Past: at.Before(t.wall), Series: w.store.Snapshot(at), Known: known,
@@ -206,6 +201,20 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 		news = news || len(said) > 0
 	}
 	return news, nil
+}
+
+// watermark returns the least of all tables, the zero time while one has none.
+func (t *Topology) watermark() (least time.Time) {
+	for i, v := range t.views {
+		ms, ok := v.table.Watermark()
+		if !ok {
+			return time.Time{}
+		}
+		if mark := time.UnixMilli(ms); i == 0 || mark.Before(least) {
+			least = mark
+		}
+	}
+	return least
 }
 
 // alertsHandler serves alerts and silences.
