@@ -36,6 +36,14 @@ const readerFetchBytes = 256 << 10
 // order. Records deleted from the log are passed over. It returns the first
 // error of visit. An open transaction before to is waited for until ctx ends.
 func Read(ctx context.Context, c Config, topic string, partition int32, from, to int64, visit func(Message) error) error {
+	return read(ctx, c, fetchBytes, topic, partition, from, to, visit)
+}
+
+// fetchBytes is what Read fetches at once, the client's default.
+const fetchBytes = 1 << 20
+
+// read is Read with another size of fetches.
+func read(ctx context.Context, c Config, fetchBytes int32, topic string, partition int32, from, to int64, visit func(Message) error) error {
 	if from >= to {
 		return nil
 	}
@@ -43,6 +51,7 @@ func Read(ctx context.Context, c Config, topic string, partition int32, from, to
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.FetchMaxPartitionBytes(fetchBytes),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(from)}}),
 	)
