@@ -59,11 +59,7 @@ func newAlerting(s *stages, r *readers, reg prometheus.Registerer) (*alerting, e
 		topology: topology,
 		stages:   s, readers: r, files: files, observer: observer, book: alerts.NewBook(), evaluator: rules.NewEvaluator(),
 		silencing: &silencing{stages: s, book: silences.NewBook()},
-		store: series.New(
-			series.Traffic(r.traffic), series.Latency(r.latency), series.Errors(r.errors),
-			series.Gauge(metrics.QPS, tables.TrafficTable.Dims, r.visitRates), series.Gauge(metrics.Lag, []string{"table"}, r.visitLags),
-			series.Gauge(metrics.Behind, nil, r.visitBehind),
-		),
+		store:     r.series(),
 	}, nil
 }
 
@@ -255,7 +251,7 @@ func (a *alerting) evaluateAt(ctx context.Context, at time.Time, known map[strin
 	}
 	began := time.Now()
 	said, faults, err := a.evaluator.Evaluate(ctx, use.set, rules.Moment{
-		At: at, Now: now, Past: past, Present: []string{metrics.QPS, metrics.Lag, metrics.Behind},
+		At: at, Now: now, Past: past, Present: presentMetrics,
 		Series: a.store.Snapshot(at), Known: known, Describe: a.describer(at),
 		Repeat: use.policy.Repeat, Suppress: suppress,
 	})

@@ -11,6 +11,7 @@ import (
 	"ragstreams/kafka"
 	"ragstreams/metrics"
 	"ragstreams/queries"
+	"ragstreams/series"
 	"ragstreams/tables"
 	"ragstreams/views"
 	"ragstreams/window"
@@ -72,11 +73,23 @@ func (r *readers) visitBehind(visit func(labels []string, v float64)) {
 
 // visitRates visits the events a second of every series, as the metric shows them.
 func (r *readers) visitRates(visit func(labels []string, v float64)) {
-	for key, v := range rate(r.stages, r.traffic) {
+	for key, v := range rate(r.stages.o, r.traffic) {
 		if dims, err := tables.TrafficTable.DimsOf(key); err == nil {
 			visit(dims, v)
 		}
 	}
+}
+
+// presentMetrics are metrics of which only the present is known.
+var presentMetrics = []string{metrics.QPS, metrics.Lag, metrics.Behind}
+
+// series returns what rules look at.
+func (r *readers) series() *series.Store {
+	return series.New(
+		series.Traffic(r.traffic), series.Latency(r.latency), series.Errors(r.errors),
+		series.Gauge(metrics.QPS, tables.TrafficTable.Dims, r.visitRates), series.Gauge(metrics.Lag, []string{"table"}, r.visitLags),
+		series.Gauge(metrics.Behind, nil, r.visitBehind),
+	)
 }
 
 // offsets returns a number that changes whenever a table has changed.
@@ -98,7 +111,7 @@ func newReaders(s *stages, reg prometheus.Registerer) *readers {
 	records := addView(r, &tables.RecordsTable, false)
 	r.traffic, r.latency, r.errors = traffic, latency, errors
 	reg.MustRegister(
-		metrics.Traffic(exported(s, traffic, &tables.TrafficTable), func() map[string]float64 { return rate(s, traffic) }),
+		metrics.Traffic(exported(s, traffic, &tables.TrafficTable), func() map[string]float64 { return rate(s.o, traffic) }),
 		metrics.Latency(exported(s, latency, &tables.LatencyTable)),
 		metrics.Errors(exported(s, errors, &tables.ErrorsTable)),
 		metrics.Records(exported(s, records, &tables.RecordsTable), s.o.Partitions),
@@ -107,11 +120,7 @@ func newReaders(s *stages, reg prometheus.Registerer) *readers {
 }
 
 func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowed bool) *views.View[M, P] {
-	o := r.stages.o
-	v := views.New[M, P](views.Options{
-		Panes: o.panes(), Partitions: o.Partitions, Assemblers: int(o.Partitions),
-		Retention: o.PaneRetention, HourRetention: o.HourRetention, Trim: t.Trim,
-	})
+	v := newView[M, P](r.stages.o, t)
 	r.tables = append(r.tables, queries.Of(v, t, windowed))
 	r.read[t.Name] = v
 	r.members = append(r.members, viewMember(r.stages, v, t.Name))
@@ -121,6 +130,13 @@ func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowe
 		v.Recovered(views.Closed)
 	}
 	return v
+}
+
+func newView[M any, P tables.Measure[M]](o *Options, t *tables.Table[M]) *views.View[M, P] {
+	return views.New[M, P](views.Options{
+		Panes: o.panes(), Partitions: o.Partitions, Assemblers: int(o.Partitions),
+		Retention: o.PaneRetention, HourRetention: o.HourRetention, Trim: t.Trim,
+	})
 }
 
 // viewMember feeds a view with the changelog.
@@ -218,19 +234,19 @@ const rateWindow = time.Minute
 const rateFor = 5 * time.Minute
 
 // rate returns events a second by series, nil when there is no such minute.
-func rate(s *stages, v *views.View[tables.Traffic, *tables.Traffic]) map[string]float64 {
+func rate(o *Options, v *views.View[tables.Traffic, *tables.Traffic]) map[string]float64 {
 	mark, ok := v.Watermark()
 	if !ok {
 		return nil
 	}
-	p := s.o.panes()
+	p := o.panes()
 	through := p.ClosedThrough(mark)
 	if through == window.None {
 		return nil
 	}
 	span := max(rateWindow.Milliseconds(), p.Size)
 	end := through + p.Size
-	if s.o.Clock.Wall().UnixMilli()-end > (rateFor + s.o.Grace).Milliseconds() {
+	if o.Clock.Wall().UnixMilli()-end > (rateFor + o.Grace).Milliseconds() {
 		return nil
 	}
 	rates := map[string]float64{}
@@ -238,7 +254,7 @@ func rate(s *stages, v *views.View[tables.Traffic, *tables.Traffic]) map[string]
 		rates[key] = float64(m.Count) / (float64(span) / 1000)
 	})
 	if err != nil {
-		s.o.Logger.Error("the rate of traffic cannot be read", "error", err)
+		o.Logger.Error("the rate of traffic cannot be read", "error", err)
 		return nil
 	}
 	return rates

@@ -105,12 +105,9 @@ func (s *stages) ingest(topic string, partitions int32, start kafka.Start) []mem
 			}
 			start = kafka.Start{} // a topic that is made again is new
 			return s.runSession(ctx, group, topic, "", i, true, func(out processors.Output) stage {
-				g := processors.NewIngest(processors.IngestConfig{
-					Names: n, Topic: topic, EventPartitions: s.o.Partitions, RecordPartitions: s.o.Partitions,
-					Panes: s.o.panes(), MaxFuture: s.o.MaxFuture, IdleAfter: s.o.IdleTimeout, BehindAfter: s.o.BehindAfter,
-					AheadLimit: s.o.AheadLimit, MaxBytes: s.o.MaxRecord, LabelBytes: s.o.MaxLabel,
-					Progress: s.progress, Clock: s.o.Clock, LabelsCut: s.cut,
-				}, out)
+				cfg := ingestConfig(s.o, topic, s.progress)
+				cfg.LabelsCut = s.cut
+				g := processors.NewIngest(cfg, out)
 				return stage{g.Graph(), func(_ context.Context, a kafka.Assignment) (kafka.Task, error) {
 					return g.Assign(a.Partition, a.Metadata, a.Polled)
 				}}
@@ -123,6 +120,16 @@ func (s *stages) ingest(topic string, partitions int32, start kafka.Start) []mem
 		}})
 	}
 	return members
+}
+
+// ingestConfig returns how a source topic is read.
+func ingestConfig(o *Options, topic string, progress *processors.Progress) processors.IngestConfig {
+	return processors.IngestConfig{
+		Names: o.names(), Topic: topic, EventPartitions: o.Partitions, RecordPartitions: o.Partitions,
+		Panes: o.panes(), MaxFuture: o.MaxFuture, IdleAfter: o.IdleTimeout, BehindAfter: o.BehindAfter,
+		AheadLimit: o.AheadLimit, MaxBytes: o.MaxRecord, LabelBytes: o.MaxLabel,
+		Progress: progress, Clock: o.Clock,
+	}
 }
 
 func (s *stages) assemble() []member {
