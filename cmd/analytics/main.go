@@ -31,7 +31,7 @@ var commands = []command{
 	{"check", "check configuration, cluster and topics, change nothing", runCheck},
 	{"topology", "print groups, topics and how they are joined", runTopology},
 	{"generate", "write traffic with known ground truth to Kafka", runGenerate},
-	{"rules", "test FILE...: unit tests of alerting rules, as for promtool", runRules},
+	{"rules", "test FILE...: unit tests of alerting rules, as for promtool; backtest: what they would have said", runRules},
 	{"silence", "add, list or expire silences of alerts", runSilence},
 	{"version", "print the version", runVersion},
 }

@@ -9,11 +9,18 @@ import (
 )
 
 func runRules(ctx context.Context, env environment, args []string) error {
-	if len(args) < 2 || args[0] != "test" {
-		return errors.New("usage: analytics rules test FILE [FILE]")
+	switch {
+	case len(args) > 1 && args[0] == "test":
+		return testRules(ctx, env, args[1:])
+	case len(args) > 0 && args[0] == "backtest":
+		return runBacktest(ctx, env, args[1:])
 	}
+	return errors.New("usage: analytics rules test FILE [FILE], or analytics rules backtest --since 72h (-h lists the flags)")
+}
+
+func testRules(ctx context.Context, env environment, files []string) error {
 	failed := 0
-	for _, file := range args[1:] {
+	for _, file := range files {
 		failures, err := rules.Test(ctx, file)
 		if err != nil {
 			return err
