@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -37,19 +38,22 @@ type unitTest struct {
 		Series string `yaml:"series"`
 		Values string `yaml:"values"`
 	} `yaml:"input_series"`
+	Events []inputEvents `yaml:"input_events"` // promtool knows none
 	Alerts []struct {
 		At     model.Duration  `yaml:"eval_time"`
 		Alert  string          `yaml:"alertname"`
 		Firing []expectedAlert `yaml:"exp_alerts"`
 	} `yaml:"alert_rule_test"`
-	Exprs []struct {
-		Expr    string         `yaml:"expr"`
-		At      model.Duration `yaml:"eval_time"`
-		Samples []struct {
-			Labels string  `yaml:"labels"`
-			Value  float64 `yaml:"value"`
-		} `yaml:"exp_samples"`
-	} `yaml:"promql_expr_test"`
+	Exprs []exprTest `yaml:"promql_expr_test"`
+}
+
+type exprTest struct {
+	Expr    string         `yaml:"expr"`
+	At      model.Duration `yaml:"eval_time"`
+	Samples []struct {
+		Labels string  `yaml:"labels"`
+		Value  float64 `yaml:"value"`
+	} `yaml:"exp_samples"`
 }
 
 type expectedAlert struct {
@@ -63,8 +67,9 @@ func (a expectedAlert) String() string {
 
 // Test runs a file of unit tests, written as for `promtool test rules`, by what
 // evaluates rules here: no_data and min_samples mean what they mean here, and so does
-// for. It returns what was not as expected, a text each.
-func Test(ctx context.Context, file string) (failures []string, err error) {
+// for. It returns what was not as expected, a text each. Where a test has input_events,
+// tables makes its series of them.
+func Test(ctx context.Context, file string, tables func(begin time.Time) (Tables, error)) (failures []string, err error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("unit tests: %w", err)
@@ -104,7 +109,7 @@ func Test(ctx context.Context, file string) (failures []string, err error) {
 		if name == "" {
 			name = fmt.Sprintf("test %d", i+1)
 		}
-		found, err := t.run(ctx, set, time.Duration(tests.Interval), tests.Fuzzy)
+		found, err := t.run(ctx, set, tables, time.Duration(tests.Interval), tests.Fuzzy)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", file, name, err)
 		}
@@ -131,8 +136,12 @@ var testStart = time.UnixMilli(1)
 
 // run lets time pass from one evaluation to the next, and looks at what fires at the
 // times that are asked for.
-func (t *unitTest) run(ctx context.Context, set *Set, interval time.Duration, fuzzy bool) (failures []string, err error) {
-	tables, err := t.tables()
+func (t *unitTest) run(ctx context.Context, set *Set, tables func(begin time.Time) (Tables, error), interval time.Duration, fuzzy bool) (failures []string, err error) {
+	given, err := t.series()
+	if err != nil {
+		return nil, err
+	}
+	events, err := t.events(tables)
 	if err != nil {
 		return nil, err
 	}
@@ -143,9 +152,14 @@ func (t *unitTest) run(ctx context.Context, set *Set, interval time.Duration, fu
 	for _, c := range t.Exprs {
 		end = max(end, time.Duration(c.At))
 	}
+	slices.SortStableFunc(t.Exprs, func(a, b exprTest) int { return cmp.Compare(a.At, b.At) }) // time does not go back
 	evaluator, rows := NewEvaluator(), map[string]*alerts.Row{}
 	for at := time.Duration(0); at <= end; at += interval {
-		m := Moment{At: testStart.Add(at), Now: testStart.Add(at), Series: tables, Known: rows, All: true}
+		series, err := events.at(at, given)
+		if err != nil {
+			return nil, err
+		}
+		m := Moment{At: testStart.Add(at), Now: testStart.Add(at), Series: series, Known: rows, All: true}
 		said, faults, err := evaluator.Evaluate(ctx, set, m)
 		if err != nil {
 			return nil, err
@@ -162,7 +176,11 @@ func (t *unitTest) run(ctx context.Context, set *Set, interval time.Duration, fu
 		}
 		for _, c := range t.Exprs {
 			if asked := time.Duration(c.At); asked >= at && asked < last {
-				o := &round{Moment: m, ctx: ctx, engine: evaluator.engine, series: both{tables, evaluator.recorded}}
+				series, err := events.at(asked, given)
+				if err != nil {
+					return nil, err
+				}
+				o := &round{Moment: m, ctx: ctx, engine: evaluator.engine, series: both{series, evaluator.recorded}}
 				got, err := o.query(c.Expr, testStart.Add(asked))
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", c.Expr, err)
@@ -186,8 +204,8 @@ func (t *unitTest) run(ctx context.Context, set *Set, interval time.Duration, fu
 	return failures, nil
 }
 
-// tables returns the series of the test.
-func (t *unitTest) tables() (*recorder, error) {
+// series returns the series of the test.
+func (t *unitTest) series() (*recorder, error) {
 	step := time.Duration(t.Interval)
 	if step == 0 {
 		step = time.Minute

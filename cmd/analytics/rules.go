@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"ragstreams/alerts/rules"
+	"ragstreams/app"
 )
 
 func runRules(ctx context.Context, env environment, args []string) error {
@@ -21,7 +22,7 @@ func runRules(ctx context.Context, env environment, args []string) error {
 func testRules(ctx context.Context, env environment, files []string) error {
 	failed := 0
 	for _, file := range files {
-		failures, err := rules.Test(ctx, file)
+		failures, err := rules.Test(ctx, file, app.TablesOfEvents)
 		if err != nil {
 			return err
 		}
