@@ -294,7 +294,7 @@ func (r *backtest) result(at time.Time) (*BacktestResult, error) {
 		return nil, err
 	}
 	before := r.before
-	if before == nil { // it was ended in the warm-up
+	if at.Before(r.Since) { // it was ended in the warm-up
 		before = counts
 	}
 	of := func(outcome string) int64 { return counts[outcome] - before[outcome] }

@@ -376,6 +376,12 @@ func TestBacktestTellsWhatIsNotCovered(t *testing.T) {
 	if len(r.NotCovered) != 1 || r.Records.WarmUp != 60 {
 		t.Errorf("with a minute to warm up: %v, %+v", r.NotCovered, r.Records)
 	}
+	// From nothing there are six evaluations, and one when what seemed to be quiet at first
+	// has been kept for 15 s.
+	r = p.test(9*time.Minute, 10*time.Minute, func(b *Backtest) { b.WarmUp = 0 })
+	if r.Records.WarmUp != 0 || r.Records.Read != 60 || r.Evaluations != 7 {
+		t.Errorf("without any: %+v after %d evaluations", r.Records, r.Evaluations)
+	}
 }
 
 // A rule that cannot be evaluated says so, and the others are.
