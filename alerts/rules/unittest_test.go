@@ -67,7 +67,6 @@ groups:
 // heard are tables that show what they are told: the sum of the numbers that came, and
 // every time.
 type heard struct {
-	rec  *recorder
 	log  []string
 	sum  float64
 	last time.Time
