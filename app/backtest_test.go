@@ -313,6 +313,28 @@ func TestBacktestOfAPartIsPartOfTheWhole(t *testing.T) {
 	}
 }
 
+// A view holds what it held then: panes for as long as the program keeps them, and hours
+// before, in which samples are four minutes apart. Of panes alone there are more than 700
+// at 1:57; of an hour of panes and three without there never are.
+func TestBacktestKeepsWhatTheProgramKept(t *testing.T) {
+	p := newPast(t, 1, 5*time.Hour, `
+groups: [{name: g, rules: [{alert: Samples, expr: 'max(count_over_time(rag_events_total{status="ok"}[4h])) > 700'}]}]
+`)
+	for s := 0; s < 4*3600; s += 10 {
+		p.event(0, time.Duration(s)*time.Second, ok)
+	}
+	p.write()
+	change := func(b *Backtest) { b.WarmUp, b.Step = 0, time.Minute }
+	p.o.PaneRetention = 2 * time.Hour
+	if got := p.alerts(p.test(0, 4*time.Hour, change)); !strings.HasPrefix(got, "Samples{} 1h57m") || !strings.Contains(got, "still") {
+		t.Errorf("panes are kept for two hours: %s", got)
+	}
+	p.o.PaneRetention = 10 * p.o.Pane
+	if got := p.alerts(p.test(0, 4*time.Hour, change)); got != "" {
+		t.Errorf("panes are kept for 100 s: %s", got)
+	}
+}
+
 // The cluster is as it was.
 func TestBacktestLeavesNothingBehind(t *testing.T) {
 	p := newPast(t, 2, 20*time.Minute, pastRules)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // Playback reads topics once more, from a time on, as if their records were written
@@ -76,7 +77,7 @@ func OpenPlayback(ctx context.Context, c Config, topics []string, from time.Time
 	defer client.Close()
 	p := &Playback{}
 	if err := p.find(ctx, kadm.NewClient(client), topics, from); err != nil {
-		return nil, fmt.Errorf("what to read of %v: %w", topics, err)
+		return nil, fmt.Errorf("look for what to read: %w", err)
 	}
 	fetch := int32(min(max(playbackBytes/max(len(p.partitions), 1), 64<<10), 1<<20))
 	ctx, p.stop = context.WithCancel(ctx)
@@ -100,15 +101,21 @@ func (p *Playback) find(ctx context.Context, adm *kadm.Client, topics []string, 
 		return err
 	}
 	var there []string
+	var faults []error
 	for _, topic := range topics {
-		if isMissing(found, topic) {
+		switch err := found[topic].Err; {
+		case isMissing(found, topic):
 			p.Missing = append(p.Missing, topic)
-		} else {
+		case errors.Is(err, kerr.TopicAuthorizationFailed):
+			faults = append(faults, fmt.Errorf("topic %s: not authorised: grant Describe and Read to this user: %w", topic, err))
+		case err != nil:
+			faults = append(faults, fmt.Errorf("topic %s: %w", topic, err))
+		default:
 			there = append(there, topic)
 		}
 	}
-	if len(there) == 0 {
-		return nil
+	if len(faults) > 0 || len(there) == 0 {
+		return errors.Join(faults...)
 	}
 	list := func(all kadm.ListedOffsets, err error) (kadm.ListedOffsets, error) {
 		return all, cmp.Or(err, all.Error())

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // A record has arrived at its own time, unless those behind it say that this cannot be.
@@ -241,5 +244,62 @@ func TestPlaybackEnds(t *testing.T) {
 	err = p.Until(ctx, time.Now(), func(int, []Record) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
+	}
+}
+
+// Who may not read a topic is told so, and what to do.
+func TestPlaybackThatIsNotAllowed(t *testing.T) {
+	e, c := embedded(t)
+	host, port, _ := strings.Cut(e.Brokers()[0], ":")
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.instead(kmsg.Metadata, 100, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		resp.Brokers = []kmsg.MetadataResponseBroker{{Host: host, Port: int32(number)}}
+		for _, asked := range req.(*kmsg.MetadataRequest).Topics {
+			topic := kmsg.NewMetadataResponseTopic()
+			topic.Topic, topic.ErrorCode = asked.Topic, kerr.TopicAuthorizationFailed.Code
+			resp.Topics = append(resp.Topics, topic)
+		}
+		return resp, nil, true
+	})
+	_, err = OpenPlayback(t.Context(), c, []string{"a", "b"}, time.Now())
+	if err == nil || !strings.Contains(err.Error(), "topic b: not authorised: grant Describe and Read") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What cannot be read is no end.
+func TestPlaybackThatFails(t *testing.T) {
+	e, c := embedded(t)
+	s := &playbackStand{T: t, cfg: c, began: time.Now().Add(-time.Hour)}
+	var err error
+	if s.client, err = c.NewClient(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.client.Close()
+	if _, err := kadm.NewClient(s.client).CreateTopic(t.Context(), 1, 1, nil, "a"); err != nil {
+		t.Fatal(err)
+	}
+	s.write("a", 0, 10, 20)
+	e.instead(kmsg.Fetch, 1000, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		resp := req.ResponseKind().(*kmsg.FetchResponse)
+		for _, topic := range req.(*kmsg.FetchRequest).Topics {
+			out := kmsg.NewFetchResponseTopic()
+			out.Topic, out.TopicID = topic.Topic, topic.TopicID
+			for _, p := range topic.Partitions {
+				one := kmsg.NewFetchResponseTopicPartition()
+				one.Partition, one.ErrorCode = p.Partition, kerr.TopicAuthorizationFailed.Code
+				out.Partitions = append(out.Partitions, one)
+			}
+			resp.Topics = append(resp.Topics, out)
+		}
+		return resp, nil, true
+	})
+	err = s.open(0, "a").Until(t.Context(), time.Now(), func(int, []Record) error { return nil })
+	if !errors.Is(err, kerr.TopicAuthorizationFailed) || !strings.Contains(err.Error(), "read a/0") {
+		t.Errorf("error %v", err)
 	}
 }
