@@ -16,6 +16,9 @@ type channel struct {
 	out  chan event
 	end  chan struct{} // closed by close
 	once sync.Once
+
+	mu         sync.Mutex // also while a message is published, for its answer may come before its number
+	unanswered map[uint64]*amqp.DeferredConfirmation
 }
 
 func open(conn *amqp.Connection, inFlight int) (*channel, error) {
@@ -26,7 +29,7 @@ func open(conn *amqp.Connection, inFlight int) (*channel, error) {
 	if err := ch.Confirm(false); err != nil {
 		return nil, err
 	}
-	c := &channel{conn: conn, ch: ch, out: make(chan event), end: make(chan struct{})}
+	c := &channel{conn: conn, ch: ch, out: make(chan event), end: make(chan struct{}), unanswered: map[uint64]*amqp.DeferredConfirmation{}}
 	// The library waits for whoever listens, so each of these has room for all that may
 	// come while Publish does something else.
 	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, 2*inFlight))
@@ -50,10 +53,7 @@ func open(conn *amqp.Connection, inFlight int) (*channel, error) {
 					confirms = nil
 					continue
 				}
-				e = event{kind: nack, number: a.DeliveryTag}
-				if a.Ack {
-					e.kind = ack
-				}
+				e = c.answer(a.DeliveryTag)
 			case b, open := <-blocks:
 				if !open {
 					blocks = nil
@@ -70,8 +70,8 @@ func open(conn *amqp.Connection, inFlight int) (*channel, error) {
 			}
 			if e.kind == closed && confirms != nil { // what came before is true
 				for a := range confirms {
-					if a.Ack {
-						c.tell(event{kind: ack, number: a.DeliveryTag})
+					if last := c.answer(a.DeliveryTag); last.kind == ack {
+						c.tell(last)
 					}
 				}
 			}
@@ -82,6 +82,21 @@ func open(conn *amqp.Connection, inFlight int) (*channel, error) {
 		}
 	}()
 	return c, nil
+}
+
+// answer returns what the broker has said of a message. The library tells of answers in
+// the order of messages, and takes one that was refused for confirmed when that was told
+// before its turn and a later confirmation covers it. What it notes for each message by
+// itself is true.
+func (c *channel) answer(number uint64) event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := event{kind: nack, number: number}
+	if said := c.unanswered[number]; said != nil && said.Acked() {
+		e.kind = ack
+	}
+	delete(c.unanswered, number)
+	return e
 }
 
 // tell tells an event, unless nobody listens any more.
@@ -103,15 +118,21 @@ func closing(reason *amqp.Error) error {
 }
 
 func (c *channel) publish(ctx context.Context, m *Message) (uint64, error) {
-	number := c.ch.GetNextPublishSeqNo()
 	headers := amqp.Table{}
 	for k, v := range m.Headers {
 		headers[k] = v
 	}
-	return number, c.ch.PublishWithContext(ctx, Exchange, m.RoutingKey, true, false, amqp.Publishing{
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sent, err := c.ch.PublishWithDeferredConfirmWithContext(ctx, Exchange, m.RoutingKey, true, false, amqp.Publishing{
 		MessageId: m.ID, CorrelationId: m.Correlation, Type: m.Type, AppId: AppID, ContentType: m.ContentType,
 		DeliveryMode: amqp.Persistent, Timestamp: m.Time, Headers: headers, Body: m.Body,
 	})
+	if err != nil {
+		return 0, err
+	}
+	c.unanswered[sent.DeliveryTag] = sent
+	return sent.DeliveryTag, nil
 }
 
 func (c *channel) events() <-chan event { return c.out }
