@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -104,6 +105,8 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 	if err != nil {
 		return nil, err
 	}
+	release := func() bool { return true }
+	defer func() { release() }()
 	cfg := amqp.Config{
 		Heartbeat: heartbeat, TLSClientConfig: secure, Vhost: uri.Vhost,
 		Properties: amqp.Table{"product": AppID, "connection_name": AppID + " alerts"},
@@ -111,6 +114,7 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 			conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
 			if err == nil { // until the connection is open; its heartbeats watch it then
 				err = conn.SetDeadline(time.Now().Add(dialTimeout))
+				release = context.AfterFunc(ctx, func() { conn.Close() }) // whoever waits for an answer is told
 			}
 			return conn, err
 		},
@@ -120,7 +124,7 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 	}
 	conn, err := amqp.DialConfig(c.URL, cfg)
 	if err != nil {
-		return nil, refusal(err)
+		return nil, refusal(advise(err))
 	}
 	if err := c.declare(conn); err != nil {
 		conn.Close()
@@ -132,6 +136,19 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 		return nil, refusal(err)
 	}
 	return l, nil
+}
+
+// advise adds what to do about certificates that are not taken, by us or by the broker.
+// They are tried again: files are read anew for every connection.
+func advise(err error) error {
+	var ours *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &ours):
+		return fmt.Errorf("%w: amqp.tls.ca_file must hold the authority of RabbitMQ's certificate, and amqp.tls.server_name, or the host of amqp.url, be a name in it", err)
+	case strings.Contains(err.Error(), "remote error: tls: "): // under TLS 1.3 it comes as text, after the handshake
+		return fmt.Errorf("%w: RabbitMQ must trust the authority of the certificate in amqp.tls.cert_file, which it may demand", err)
+	}
+	return err
 }
 
 // declare makes or checks exchanges and queues, each on a channel of its own: the
