@@ -410,6 +410,15 @@ func (a *alerting) measureOutbox(ctx context.Context) error {
 // refusedPause is how long a publisher waits after RabbitMQ refused what is configured.
 const refusedPause = time.Minute
 
+// waits tells people why messages are not published.
+func waits(reason error) string {
+	const what = "messages wait in the outbox: "
+	if errors.Is(reason, rabbitmq.ErrRefused) {
+		return what + reason.Error()
+	}
+	return "RabbitMQ cannot be reached; " + what + reason.Error()
+}
+
 // publish hands the outbox on to RabbitMQ.
 func (a *alerting) publish(ctx context.Context) error {
 	o := a.stages.o
@@ -428,7 +437,7 @@ func (a *alerting) publish(ctx context.Context) error {
 			if is {
 				a.stages.notes.clear(publisherPart)
 			} else {
-				a.stages.notes.set(publisherPart, "RabbitMQ cannot be reached; messages wait in the outbox: "+reason.Error())
+				a.stages.notes.set(publisherPart, waits(reason))
 			}
 		},
 		Blocked: a.observer.Blocked,
@@ -438,6 +447,18 @@ func (a *alerting) publish(ctx context.Context) error {
 		return err
 	}
 	defer publisher.Close()
+	// Nothing is published while RabbitMQ refuses what is configured.
+	rest := func(ctx context.Context, err error) error {
+		if !errors.Is(err, rabbitmq.ErrRefused) {
+			return err
+		}
+		o.Logger.Error("alerts cannot be published; it is tried again in a minute", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(refusedPause):
+		}
+		return nil // what is not done comes again
+	}
 	return kafka.Delivery{
 		Config: o.Kafka, Group: o.names().PublisherGroup(), Topic: o.names().Outbox(), Instance: o.Instance,
 		Timeout: o.SessionTimeout, LeaveOnStop: o.LeaveOnStop,
@@ -466,16 +487,8 @@ func (a *alerting) publish(ctx context.Context) error {
 					Headers: map[string]string{"state": m.State, "severity": m.Severity, "alertname": m.Rule},
 				})
 			}
-			err := publisher.Publish(ctx, messages, func(i int) { done(index[i]) })
-			if errors.Is(err, rabbitmq.ErrRefused) {
-				o.Logger.Error("alerts cannot be published; it is tried again in a minute", "error", err)
-				select {
-				case <-ctx.Done():
-				case <-time.After(refusedPause):
-				}
-				return nil // what is not done comes again
-			}
-			return err
+			return rest(ctx, publisher.Publish(ctx, messages, func(i int) { done(index[i]) }))
 		},
+		Idle: func(ctx context.Context) error { return rest(ctx, publisher.Publish(ctx, nil, nil)) },
 	}.Run(ctx)
 }

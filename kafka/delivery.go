@@ -32,6 +32,9 @@ type Delivery struct {
 	// error of ctx, which ends when the partitions are taken away. Those that are not
 	// done come again, with what has come since. Any other error ends Run.
 	Deliver func(ctx context.Context, records []Message, done func(i int)) error
+	// Idle is called about every second while a member that has partitions has nothing to
+	// deliver. It returns as Deliver does. It is optional.
+	Idle func(ctx context.Context) error
 	// Again is told how many of the records that are about to be delivered another
 	// member may have delivered.
 	Again func(n int)
@@ -203,11 +206,18 @@ func (w *delivering) round(ctx context.Context) error {
 			return err
 		}
 	}
-	batch := w.take(stop)
-	if len(batch) == 0 {
-		return nil
-	}
+	batch, mine := w.take(stop)
 	defer w.ended()
+	if len(batch) == 0 {
+		if !mine || w.Idle == nil {
+			return nil
+		}
+		err := w.Idle(ctx)
+		if ctx.Err() != nil {
+			err = nil
+		}
+		return err
+	}
 	var records []Message
 	var delivered []*pendingRecord // by the index of records
 	spans := map[int32]span{}
@@ -250,11 +260,11 @@ func pauseFor(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// take returns the records to deliver next, and notes what ends that.
-func (w *delivering) take(stop context.CancelFunc) []*pendingRecord {
+// take returns the records to deliver next and whether there are partitions that they may
+// come from, and notes what ends the delivery.
+func (w *delivering) take(stop context.CancelFunc) (batch []*pendingRecord, mine bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var batch []*pendingRecord
 	for _, p := range w.partitions {
 		for i := range p.pending {
 			if !p.pending[i].done {
@@ -262,10 +272,8 @@ func (w *delivering) take(stop context.CancelFunc) []*pendingRecord {
 			}
 		}
 	}
-	if len(batch) > 0 {
-		w.stop, w.stopped = stop, make(chan struct{})
-	}
-	return batch
+	w.stop, w.stopped = stop, make(chan struct{})
+	return batch, len(w.partitions) > 0
 }
 
 func (w *delivering) ended() {

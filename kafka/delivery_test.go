@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -252,6 +253,56 @@ func TestDeliveryMoves(t *testing.T) {
 	nothingLeft(t, c, group, topic)
 	stopB()
 	o.wantOnce(t, 400)
+}
+
+// A member that has partitions and nothing to deliver is idle, for as long as it likes:
+// that ends when partitions are taken away, and begins again with those that it keeps.
+func TestDeliveryIsIdle(t *testing.T) {
+	c := broker(t)
+	topic, group, _ := names(t)
+	outbox(t, c, topic, 20)
+	o := newOutside()
+	var began, ended [3]atomic.Int32
+	delivery := func(i int) Delivery {
+		d := o.delivery(c, group, topic, fmt.Sprint(i))
+		d.LeaveOnStop = true
+		d.Idle = func(ctx context.Context) error {
+			if n := o.count(); n < 20 {
+				t.Errorf("idle after %d records", n)
+			}
+			began[i].Add(1)
+			<-ctx.Done()
+			ended[i].Add(1)
+			return ctx.Err()
+		}
+		return d
+	}
+	await := func(what string, n *atomic.Int32, want int32) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); n.Load() < want; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s %d times, want %d", what, n.Load(), want)
+			}
+		}
+	}
+	defer background(t, delivery(0).Run)()
+	await("the first began", &began[0], 1)
+	stop := background(t, delivery(1).Run)
+	await("the second began", &began[1], 1) // with a partition of the first
+	await("the first ended", &ended[0], 1)
+	await("the first began", &began[0], 2)
+	none, joined := delivery(2), make(chan struct{})
+	none.OnReady = sync.OnceFunc(func() { close(joined) })
+	stopNone := background(t, none.Run)
+	<-joined
+	time.Sleep(1500 * time.Millisecond) // a round of one that has no partition
+	if n := began[2].Load(); n > 0 {
+		t.Errorf("the third is idle %d times, though it has no partition", n)
+	}
+	stopNone()
+	stop()
+	await("the second ended", &ended[1], 1)
+	o.wantOnce(t, 20)
 }
 
 // A record that cannot be delivered holds up no other. Those behind it cannot be

@@ -14,9 +14,9 @@ var (
 	alertDelivery   = define("analytics_alert_delivery_seconds", Histogram, "From the evaluation that led to a message to its confirmation by RabbitMQ.")
 	alertsPublished = define("analytics_alerts_published_total", Counter, "Messages confirmed by RabbitMQ, by what they say.", "state")
 	alertsAgain     = define("analytics_alerts_republished_total", Counter,
-		"Messages published again: refused (nack), on a connection that was lost (unconfirmed), or by a successor (takeover). But for those refused, a receiver may have seen them before.", "reason")
+		"Messages published again: refused (nack), on a connection that was lost (unconfirmed), or by a successor (takeover). A receiver may have seen them before; those refused, only by way of another queue than the one that refused.", "reason")
 	alertsUnrouted = define("analytics_alerts_unrouted_total", Counter, "Messages for which no queue is bound.")
-	amqpConnected  = define("analytics_amqp_connected", Gauge, "Whether there is a connection to RabbitMQ; it is opened with the first message.")
+	amqpConnected  = define("analytics_amqp_connected", Gauge, "Whether there is a connection to RabbitMQ, on an instance that reads a part of the outbox.")
 	amqpBlocked    = define("analytics_amqp_blocked", Gauge, "Whether RabbitMQ takes no messages, because of an alarm.")
 	rulesLoaded    = define("analytics_rules", Gauge, "Rules in use.")
 	rulesReloaded  = define("analytics_rules_reload_success", Gauge, "Whether the newest rule files could be used; 0: those before are in use.")

@@ -47,8 +47,8 @@ type Observer struct {
 	Blocked     func(is bool)
 }
 
-// Publisher publishes over one connection, which it opens when there is something to
-// publish, and again whenever it is lost. It is not safe for concurrent use.
+// Publisher publishes over one connection, which it opens with the first call of Publish,
+// and again whenever it is lost. It is not safe for concurrent use.
 type Publisher struct {
 	cfg     Config
 	dial    func(ctx context.Context) (link, error)
@@ -67,7 +67,7 @@ type rest struct {
 
 // link is a channel in confirm mode.
 type link interface {
-	// publish sends a message, which the broker will answer under the number.
+	// publish sends a message, which the broker will answer under the number, from 1.
 	publish(ctx context.Context, m *Message) (number uint64, err error)
 	// events tells what the broker says. The event closed is the last.
 	events() <-chan event
@@ -123,9 +123,12 @@ func (p *Publisher) Close() {
 // it is to be published again, before what is newer of its alert. It returns the error
 // of ctx when that ends first, and one that wraps ErrRefused when trying on makes no
 // sense. While the broker cannot be reached it tries again, for ever.
+//
+// Without messages it sees to the connection: whoever calls it now and then knows that it
+// is there, or why it is not, before there is something to publish.
 func (p *Publisher) Publish(ctx context.Context, messages []Message, confirmed func(i int)) error {
 	b := newBatch(messages)
-	for b.left > 0 {
+	for {
 		if p.link == nil {
 			if err := p.connect(ctx); err != nil {
 				return err
@@ -146,7 +149,6 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message, confirmed f
 		}
 		p.lost(b, err)
 	}
-	return nil
 }
 
 // lost gives up the connection: what was not confirmed on it is published again.
@@ -199,6 +201,9 @@ const patience = 100 * time.Millisecond
 // run publishes over the connection until nothing is left that can be published now
 // (nil), or the connection is lost.
 func (p *Publisher) run(ctx context.Context, b *batch, confirmed func(i int)) error {
+	if err := p.hear(b, confirmed); err != nil {
+		return err
+	}
 	late := time.NewTimer(p.cfg.ConfirmTimeout)
 	defer late.Stop()
 	done := ctx.Done()
@@ -240,6 +245,22 @@ func (p *Publisher) run(ctx context.Context, b *batch, confirmed func(i int)) er
 	return nil
 }
 
+// hear takes in what the broker has said while nobody listened: over a connection that
+// has ended since nothing is sent, which might be taken for having arrived.
+func (p *Publisher) hear(b *batch, confirmed func(i int)) error {
+	for {
+		select {
+		case e := <-p.link.events():
+			if e.kind == closed {
+				return e.reason
+			}
+			p.take(e, b, confirmed)
+		default:
+			return nil
+		}
+	}
+}
+
 // send fills the window of unconfirmed messages.
 func (p *Publisher) send(ctx context.Context, b *batch) error {
 	for len(b.flying) < p.cfg.InFlight {
@@ -248,7 +269,7 @@ func (p *Publisher) send(ctx context.Context, b *batch) error {
 			return nil
 		}
 		number, err := p.link.publish(context.WithoutCancel(ctx), &b.messages[i])
-		b.fly(i, number) // also after an error: nobody knows how far it came
+		b.fly(i, number) // also after an error, without a number: nobody knows how far it came
 		if err != nil {
 			return err
 		}

@@ -117,6 +117,7 @@ type watch struct {
 	unrouted    []string
 	republished map[string][]string // why, by id
 	blocked     []bool
+	connected   []bool
 }
 
 func newPublisher(t *testing.T, b *broker) (*Publisher, *watch) {
@@ -126,7 +127,7 @@ func newPublisher(t *testing.T, b *broker) (*Publisher, *watch) {
 		Confirmed:   func(m *Message) { w.confirmed = append(w.confirmed, m.ID) },
 		Unrouted:    func(id string) { w.unrouted = append(w.unrouted, id) },
 		Republished: func(m *Message, why string) { w.republished[m.ID] = append(w.republished[m.ID], why) },
-		Connected:   func(bool, error) {},
+		Connected:   func(is bool, _ error) { w.connected = append(w.connected, is) },
 		Blocked:     func(is bool) { w.blocked = append(w.blocked, is) },
 	}})
 	if err != nil {
@@ -321,6 +322,32 @@ func TestBlocked(t *testing.T) {
 		}
 		if !slices.Equal(w.blocked, []bool{false, true, false}) || b.dials != 1 { // the first: it has just connected
 			t.Errorf("blocked %v, %d connections", w.blocked, b.dials)
+		}
+	})
+}
+
+// Without messages there is a connection all the same, and it is known when it is lost.
+// What was never sent over it is not said to come again.
+func TestLostWhileIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker()
+		p, w := newPublisher(t, b)
+		if err := p.Publish(t.Context(), nil, nil); err != nil || b.dials != 1 {
+			t.Fatalf("%v, %d connections, want one", err, b.dials)
+		}
+		for n := range 3 {
+			go b.links[n].answer(event{}, true)
+			synctest.Wait()
+			messages := some(n) // none, too
+			if err := p.Publish(t.Context(), messages, func(int) {}); err != nil || b.dials != n+2 {
+				t.Errorf("%v, %d connections, want %d", err, b.dials, n+2)
+			}
+		}
+		if len(b.arrived) != 3 || len(w.republished) > 0 {
+			t.Errorf("%v arrived, %v republished; want 3, and none", b.arrived, w.republished)
+		}
+		if !slices.Equal(w.connected, []bool{true, false, true, false, true, false, true}) {
+			t.Errorf("connected: %v", w.connected)
 		}
 	})
 }
