@@ -122,7 +122,7 @@ stop() {
 claim() {
     local dir=$1 layout=$2
     if [[ ! -f $dir/layout ]]; then
-        [[ ${KAFKA_SECURE:-0} != 1 ]] || make_certificates "$dir/tls"
+        [[ ${KAFKA_SECURE:-0} != 1 ]] || user_certificates "$dir/tls"
         # 22 characters of base64 without '-', which would look like an option.
         head -c 16 /dev/urandom | base64 | tr '+/' 'xy' | head -c 22 >"$dir/cluster"
         echo "$layout" >"$dir/layout"
@@ -140,26 +140,13 @@ users() {
     done
 }
 
-# make_certificates TLS: an authority, and what it has signed for the server and
-# for each user.
-make_certificates() {
-    local tls=$1 name list
-    command -v openssl >/dev/null || die "openssl is needed for KAFKA_SECURE; run $here/install.sh"
+# user_certificates TLS: those of the server and of each user.
+user_certificates() {
+    local list
     list=$(users)
-    rm -rf "$tls"
-    mkdir -m 700 "$tls"
-    new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$tls/$1.key"; }
-    {
-        new_key ca
-        openssl req -x509 -new -key "$tls/ca.key" -subj "/CN=ragstreams test authority" -days 3650 -out "$tls/ca.pem"
-        for name in server $(cut -d' ' -f1 <<<"$list"); do
-            new_key "$name"
-            openssl req -new -key "$tls/$name.key" -subj "/CN=$name" -out "$tls/$name.csr"
-            openssl x509 -req -in "$tls/$name.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -CAcreateserial -days 3650 \
-                -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out "$tls/$name.pem"
-        done
-        cat "$tls/server.key" "$tls/server.pem" >"$tls/server.both"
-    } >"$tls/log" 2>&1 || die "openssl could not make certificates, see $tls/log"
+    # shellcheck disable=SC2046 # names are words
+    make_certificates "$1" $(cut -d' ' -f1 <<<"$list")
+    cat "$1/server.key" "$1/server.pem" >"$1/server.both"
 }
 
 # configure DIR PORT BROKERS N: writes server.properties.

@@ -52,3 +52,24 @@ terminate() {
 excerpt() {
     { grep -vE ' INFO |level=info|^[[:space:]]+at ' "$1" || cat "$1"; } | tail -n 5 >&2
 }
+
+# make_certificates TLS NAME...: an authority, and what it has signed for the server and
+# for each NAME.
+make_certificates() {
+    local tls=$1 name
+    shift
+    command -v openssl >/dev/null || die "openssl is needed for certificates; run $here/install.sh"
+    rm -rf "$tls"
+    mkdir -m 700 "$tls"
+    new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$tls/$1.key"; }
+    {
+        new_key ca
+        openssl req -x509 -new -key "$tls/ca.key" -subj "/CN=ragstreams test authority" -days 3650 -out "$tls/ca.pem"
+        for name in server "$@"; do
+            new_key "$name"
+            openssl req -new -key "$tls/$name.key" -subj "/CN=$name" -out "$tls/$name.csr"
+            openssl x509 -req -in "$tls/$name.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -CAcreateserial -days 3650 \
+                -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out "$tls/$name.pem"
+        done
+    } >"$tls/log" 2>&1 || die "openssl could not make certificates, see $tls/log"
+}

@@ -3,12 +3,17 @@
 # rabbitmq.sh start DIR PORT   starts a RabbitMQ node on 127.0.0.1 and prints its address
 #                              once it serves clients; with the data it had in DIR
 # rabbitmq.sh stop DIR         stops it and keeps its data
+# rabbitmq.sh ctl DIR ...      runs rabbitmqctl on the node
 #
 # AMQP is at PORT, the management API at PORT+1 (user and password guest), Erlang's own
 # traffic at PORT+3 and its port mapper at PORT+4. All it writes is in DIR: rabbitmq.pid,
 # log, mnesia, rabbitmq.conf.
 #
 # Environment:
+#   RABBITMQ_SECURE=1 adds AMQP over TLS at PORT+2. Clients need a certificate, and may log
+#                     in with it: analytics is a user, and DIR/tls/analytics.pem its
+#                     certificate, DIR/tls/analytics.key the key; stranger has those, too,
+#                     and is no user. DIR/tls/ca.pem is whom to trust.
 #   RABBITMQ_EXTRA    file with more lines of rabbitmq.conf, such as limits or TLS
 #   RABBITMQ_TIMEOUT  seconds to wait until it serves, default 60
 
@@ -17,15 +22,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
 source "$here/lib.sh"
 
-usage="usage: rabbitmq.sh start DIR PORT | stop DIR"
-
-# The package's command of that name changes to a user who cannot write DIR.
-server=/usr/lib/rabbitmq/bin/rabbitmq-server
+usage="usage: rabbitmq.sh start DIR PORT | stop DIR | ctl DIR ..."
 
 main() {
     case ${1:-}/$# in
         stop/2) stop "$2" ;;
         start/3) start "$2" "$3" ;;
+        ctl/[3-9]) ctl "${@:2}" ;;
         *) die "$usage" ;;
     esac
 }
@@ -39,13 +42,13 @@ start() {
     ! running "$dir" || die "RabbitMQ of $dir runs already; stop it first"
     ! listening "$port" || die "port $port is taken by another process"
     rm -f "$dir/rabbitmq.pid"
-    configure "$port" >"$dir/rabbitmq.conf"
-    echo "[rabbitmq_management]." >"$dir/plugins"
-    HOME=$dir RABBITMQ_NODENAME=rabbit$port@localhost RABBITMQ_DIST_PORT=$((port + 3)) \
-        ERL_EPMD_PORT=$((port + 4)) ERL_EPMD_ADDRESS=127.0.0.1 \
+    [[ ${RABBITMQ_SECURE:-0} != 1 || -d $dir/tls ]] || make_certificates "$dir/tls" analytics stranger
+    configure "$dir" "$port" >"$dir/rabbitmq.conf"
+    echo "[rabbitmq_management,rabbitmq_auth_mechanism_ssl]." >"$dir/plugins"
+    RABBITMQ_DIST_PORT=$((port + 3)) ERL_EPMD_ADDRESS=127.0.0.1 \
         RABBITMQ_MNESIA_BASE=$dir/mnesia RABBITMQ_LOG_BASE=$dir/log RABBITMQ_PID_FILE=$dir/rabbitmq.pid \
         RABBITMQ_CONFIG_FILE=$dir/rabbitmq.conf RABBITMQ_ENABLED_PLUGINS_FILE=$dir/plugins \
-        background "$dir/pid" "$dir/log/stdout" "$server"
+        node "$dir" "$port" background "$dir/pid" "$dir/log/stdout" /usr/lib/rabbitmq/bin/rabbitmq-server
     until curl -fsS -u guest:guest "http://127.0.0.1:$((port + 1))/api/aliveness-test/%2F" >/dev/null 2>&1; do
         if ! kill -0 "$(<"$dir/pid")" 2>/dev/null && ! running "$dir"; then
             why="has ended"
@@ -59,13 +62,34 @@ start() {
         fi
         sleep 0.2
     done
+    [[ ${RABBITMQ_SECURE:-0} != 1 ]] ||
+        curl -fsS -u guest:guest -X PUT -d '{"password_hash": "", "tags": ""}' "http://127.0.0.1:$((port + 1))/api/users/analytics" >&2 ||
+        die "cannot make the user analytics"
     echo "amqp://guest:guest@127.0.0.1:$port/"
 }
 
+# node DIR PORT COMMAND...: runs a command that is to know the node. Those of the package
+# that are on the PATH change to a user who cannot write DIR.
+node() {
+    HOME=$1 RABBITMQ_NODENAME=rabbit$2@localhost ERL_EPMD_PORT=$(($2 + 4)) "${@:3}"
+}
+
+# configure DIR PORT: prints rabbitmq.conf.
 configure() {
-    echo "listeners.tcp.1 = 127.0.0.1:$1"
+    echo "listeners.tcp.1 = 127.0.0.1:$2"
     echo "management.tcp.ip = 127.0.0.1"
-    echo "management.tcp.port = $(($1 + 1))"
+    echo "management.tcp.port = $(($2 + 1))"
+    if [[ ${RABBITMQ_SECURE:-0} == 1 ]]; then
+        echo "listeners.ssl.1 = 127.0.0.1:$(($2 + 2))"
+        echo "ssl_options.cacertfile = $1/tls/ca.pem"
+        echo "ssl_options.certfile = $1/tls/server.pem"
+        echo "ssl_options.keyfile = $1/tls/server.key"
+        echo "ssl_options.verify = verify_peer"
+        echo "ssl_options.fail_if_no_peer_cert = true"
+        echo "auth_mechanisms.1 = PLAIN"
+        echo "auth_mechanisms.2 = EXTERNAL"
+        echo "ssl_cert_login_from = common_name"
+    fi
     [[ -z ${RABBITMQ_EXTRA:-} ]] || cat "$RABBITMQ_EXTRA"
 }
 
@@ -74,6 +98,15 @@ running() {
     local pid
     pid=$(cat "$1/rabbitmq.pid" 2>/dev/null) || return 1
     [[ $pid =~ ^[0-9]+$ ]] && tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF -e "RABBITMQ_MNESIA_BASE=$1/mnesia"
+}
+
+port_of() { sed -n 's/^listeners.tcp.1 = .*:\([0-9]*\)$/\1/p' "$1/rabbitmq.conf"; }
+
+ctl() {
+    [[ -f $1/rabbitmq.conf ]] || die "$1 was not made by rabbitmq.sh start"
+    local dir
+    dir=$(cd "$1" && pwd)
+    node "$dir" "$(port_of "$dir")" /usr/lib/rabbitmq/bin/rabbitmqctl "${@:2}"
 }
 
 stop() {
@@ -88,7 +121,7 @@ stop() {
         fi
         sleep 0.1
     done
-    port=$(sed -n 's/^listeners.tcp.1 = .*:\([0-9]*\)$/\1/p' "$dir/rabbitmq.conf")
+    port=$(port_of "$dir")
     ERL_EPMD_PORT=$((port + 4)) epmd -kill >/dev/null 2>&1 || true
     rm -f "$dir/rabbitmq.pid" "$dir/pid"
 }

@@ -134,7 +134,7 @@ type Kafka struct {
 
 // Kafka starts a broker. env is added to the script's environment.
 func (s *Site) Kafka(ctx context.Context, name string, env ...string) (*Kafka, error) {
-	return s.cluster(ctx, name, 1, []int{10, 20, 30}, env)
+	return s.cluster(ctx, name, 1, []int{10, 20, 30, 40, 70}, env)
 }
 
 // Cluster starts three brokers, with a listener for Proxies 1 to 3 each.
