@@ -26,13 +26,33 @@ import (
 // alarm is a deployment that watches its tables, and a RabbitMQ that it tells.
 type alarm struct {
 	*deployment
-	rabbit *servers.RabbitMQ
-	n      int // events sent
+	rabbit  *servers.RabbitMQ
+	url     string   // of it, for those who are told
+	n       int      // events sent
+	tenants []string // of burst
 }
 
+// newAlarm makes one with a RabbitMQ of its own.
 func newAlarm(t *testing.T, rules string, env ...string) *alarm {
 	t.Helper()
-	rabbit, err := site.RabbitMQ(t.Context(), "rabbitmq-"+strings.ToLower(strings.TrimPrefix(t.Name(), "Test")))
+	rabbit := ownRabbitMQ(t, "rabbitmq-"+strings.ToLower(filepath.Base(strings.TrimPrefix(t.Name(), "Test"))))
+	return newAlarmOn(t, rabbit, rabbit.URL, rules, env...)
+}
+
+func newAlarmOn(t *testing.T, rabbit *servers.RabbitMQ, url, rules string, env ...string) *alarm {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(file, []byte(rules), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	env = append([]string{"ANALYTICS_RULES=" + file, "ANALYTICS_AMQP_URL=" + url, "ANALYTICS_WINDOW_PANE=2s"}, env...)
+	return &alarm{deployment: newDeployment(t, []int32{2}, env...), rabbit: rabbit, url: url}
+}
+
+// ownRabbitMQ starts a node that ends with the test.
+func ownRabbitMQ(t *testing.T, name string, env ...string) *servers.RabbitMQ {
+	t.Helper()
+	rabbit, err := site.RabbitMQ(t.Context(), name, env...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,12 +63,7 @@ func newAlarm(t *testing.T, rules string, env ...string) *alarm {
 			t.Error(err)
 		}
 	})
-	file := filepath.Join(t.TempDir(), "rules.yaml")
-	if err := os.WriteFile(file, []byte(rules), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	env = append([]string{"ANALYTICS_RULES=" + file, "ANALYTICS_AMQP_URL=" + rabbit.URL, "ANALYTICS_WINDOW_PANE=2s"}, env...)
-	return &alarm{deployment: newDeployment(t, []int32{2}, env...), rabbit: rabbit}
+	return rabbit
 }
 
 // fail sends errors of a tenant, now.
@@ -72,6 +87,17 @@ func (a *alarm) fail(tenant string, n int) {
 	}
 }
 
+// burst makes the alerts of n tenants that are new fire, now, and returns their names.
+func (a *alarm) burst(n int) []string {
+	a.t.Helper()
+	for range n {
+		tenant := fmt.Sprintf("t%d", len(a.tenants))
+		a.tenants = append(a.tenants, tenant)
+		a.fail(tenant, 20)
+	}
+	return slices.Clone(a.tenants[len(a.tenants)-n:])
+}
+
 // inbox is a monitoring service: a durable queue, acknowledged message by message. It
 // reconnects.
 type inbox struct {
@@ -84,7 +110,7 @@ type inbox struct {
 
 func (a *alarm) inbox(queue string, keys ...string) *inbox {
 	a.t.Helper()
-	b := &inbox{url: a.rabbit.URL, queue: queue, keys: keys}
+	b := &inbox{url: a.url, queue: queue, keys: keys}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -193,7 +219,7 @@ func TestAlertReachesRabbitMQ(t *testing.T) {
 	a := newAlarm(t, errorRules("10s"))
 	one := a.instance("a").start()
 	one.ready(time.Minute)
-	a.fail("acme", 1) // the first of its connection, which declares the exchange
+	a.fail("acme", 1)
 	a.fail("starter", 20)
 	unrouted := a.inbox("error_event.unrouted")
 	unrouted.await(t, 30*time.Second, "starter", "firing")
@@ -281,14 +307,14 @@ func (a *alarm) outbox() map[string][]string {
 	return all
 }
 
-// checkTold checks that of some tenants an inbox has every message of the outbox, in
-// order, and nothing else. It returns how many came twice.
+// checkTold checks that of some tenants, or of all when none is named, an inbox has every
+// message of the outbox, in order, and nothing else. It returns how many came again.
 func (a *alarm) checkTold(b *inbox, tenants ...string) (copies int) {
 	a.t.Helper()
 	got := map[string][]string{}
 	seen := map[string]bool{}
 	for _, d := range b.messages() {
-		if !slices.Contains(tenants, strings.Split(d.RoutingKey, ".")[1]) {
+		if len(tenants) > 0 && !slices.Contains(tenants, strings.Split(d.RoutingKey, ".")[1]) {
 			continue
 		}
 		var body struct{ Alert string }
@@ -303,7 +329,7 @@ func (a *alarm) checkTold(b *inbox, tenants ...string) (copies int) {
 		got[body.Alert] = append(got[body.Alert], d.MessageId)
 	}
 	for alert, want := range a.outbox() {
-		if slices.ContainsFunc(tenants, func(tenant string) bool { return strings.Contains(alert, `tenant="`+tenant+`"`) }) {
+		if len(tenants) == 0 || slices.ContainsFunc(tenants, func(tenant string) bool { return strings.Contains(alert, `tenant="`+tenant+`"`) }) {
 			if !slices.Equal(got[alert], want) {
 				a.t.Errorf("%s: told %v, want %v", alert, got[alert], want)
 			}
@@ -326,37 +352,29 @@ func TestAlertsSurviveEverything(t *testing.T) {
 	a.fail("first", 20)
 	a.inbox("error_event.unrouted").await(t, 30*time.Second, "first", "firing")
 	pages := a.inbox("pages", "page.#")
-	var tenants []string
-	burst := func(n int) {
-		for range n {
-			tenant := fmt.Sprintf("t%d", len(tenants))
-			tenants = append(tenants, tenant)
-			a.fail(tenant, 20)
-		}
-	}
-	burst(20)
+	a.burst(20)
 	pause(t.Context(), 500*time.Millisecond)
 	if err := a.rabbit.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	burst(20)
+	a.burst(20)
 	pause(t.Context(), 15*time.Second) // those of before are resolved meanwhile
 	if err := a.rabbit.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	burst(20)
+	a.burst(20)
 	a.kill(one)
 	pause(t.Context(), 3*time.Second)
-	burst(20)
+	a.burst(20)
 	one.start().ready(time.Minute)
 	two.signal(syscall.SIGTERM)
-	burst(20)
-	for _, tenant := range tenants {
+	a.burst(20)
+	for _, tenant := range a.tenants {
 		pages.await(t, 90*time.Second, tenant, "firing", "resolved")
 	}
 	// A copy is what was in the air when RabbitMQ or the instance died, or could not be
 	// committed: never more than a window and what the dead one had in hand.
-	if copies := a.checkTold(pages, tenants...); copies > 64 {
+	if copies := a.checkTold(pages, a.tenants...); copies > 64 {
 		t.Errorf("%d of %d messages came twice", copies, len(pages.messages()))
 	} else {
 		t.Logf("%d of %d messages came twice", copies, len(pages.messages()))

@@ -1,5 +1,5 @@
 // Package e2e tests the program as its users run it: the binary as a process of
-// its own, a real Kafka and a real Prometheus, started by the scripts in servers/.
+// its own, a real Kafka, RabbitMQ and Prometheus, started by the scripts in servers/.
 //
 //	make e2e
 //

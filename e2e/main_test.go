@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,6 +23,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// Tests that run at the same time wait for most of theirs.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
@@ -53,7 +59,7 @@ func run(m *testing.M) (code int, err error) {
 	if binary, err = site.Build(ctx, "./cmd/analytics", flags...); err != nil {
 		return 1, err
 	}
-	broker, err = site.Kafka(ctx, "kafka", "KAFKA_SECURE=1",
+	broker, err = site.Kafka(ctx, "kafka", "KAFKA_SECURE=1", "KAFKA_PROXIED=1",
 		"KAFKA_USERS=admin:admin-secret,analytics:analytics-secret,stranger:stranger-secret")
 	if err != nil {
 		return 1, err

@@ -19,9 +19,8 @@ import (
 // kafkaPython is the version of the package that is tested.
 const kafkaPython = "kafka-python==3.0.12"
 
-// python installs kafka-python and returns a function that runs the script with
-// it.
-func python(t testing.TB) func(stdin string, args ...string) string {
+// python installs a package and returns a function that runs a script with it.
+func python(t testing.TB, pkg, script string) func(stdin string, args ...string) string {
 	t.Helper()
 	run := func(stdin, name string, args ...string) string {
 		t.Helper()
@@ -37,17 +36,17 @@ func python(t testing.TB) func(stdin string, args ...string) string {
 	}
 	venv := filepath.Join(site.Dir, "python")
 	run("", "python3", "-m", "venv", venv)
-	run("", filepath.Join(venv, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", kafkaPython)
+	run("", filepath.Join(venv, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", pkg)
 	return func(stdin string, args ...string) string {
 		t.Helper()
-		return run(stdin, filepath.Join(venv, "bin", "python"), append([]string{"testdata/kafka_python.py"}, args...)...)
+		return run(stdin, filepath.Join(venv, "bin", "python"), append([]string{script}, args...)...)
 	}
 }
 
 // TestKafkaPythonUnchanged: a Kotaemon-like service sends without keys and reads
 // the side topics, with the library it has.
 func TestKafkaPythonUnchanged(t *testing.T) {
-	py := python(t)
+	py := python(t, kafkaPython, "testdata/kafka_python.py")
 	d := newDeployment(t, []int32{1})
 	topic := d.topics[0].Name
 	truth := generate.NewTruth(10 * time.Second)
