@@ -46,10 +46,15 @@ type Delivery struct {
 // one that waits and were delivered only the offsets are kept.
 const maxPending = 2000
 
+// stuckPause is how long it takes until records are handed on again of which none could
+// be delivered. Those that come meanwhile do not wait.
+const stuckPause = time.Second
+
 // delivering is a Delivery at work.
 type delivering struct {
 	Delivery
 	client *kgo.Client
+	stuck  bool // nothing of the last delivery was done
 
 	mu         sync.Mutex
 	partitions map[int32]*deliveryPartition // those owned
@@ -196,13 +201,18 @@ func (w *delivering) onLost(ctx context.Context, _ *kgo.Client, lost map[string]
 func (w *delivering) round(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	wait := time.Second
+	wait := stuckPause
 	pending := w.pending()
-	if pending > 0 {
+	if pending > 0 && !w.stuck {
 		wait = minPoll
 	}
-	if pending < maxPending {
+	switch {
+	case pending < maxPending:
 		if err := w.poll(ctx, wait, maxPending-pending); err != nil {
+			return err
+		}
+	case w.stuck:
+		if err := pauseFor(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -243,7 +253,9 @@ func (w *delivering) round(ctx context.Context) error {
 			return pauseFor(ctx, minCommitGap)
 		}
 		w.again(delivered)
-		if err = w.Deliver(ctx, records, func(i int) { delivered[i].done = true }); ctx.Err() != nil {
+		w.stuck = true
+		err = w.Deliver(ctx, records, func(i int) { delivered[i].done, w.stuck = true, false })
+		if ctx.Err() != nil {
 			err = nil
 		}
 	}
