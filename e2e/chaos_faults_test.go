@@ -17,26 +17,41 @@ import (
 // fault is something that happens. It returns when it is over, and an error when it
 // could not be done or something did not behave.
 type fault struct {
-	name     string
-	ofBroker bool // it may happen while something happens to an instance
-	do       func(*chaos, context.Context) error
+	name string
+	of   victim
+	do   func(*chaos, context.Context) error
 }
+
+// victim is what a fault happens to.
+type victim int
+
+const (
+	ofInstance victim = iota
+	ofBroker
+	ofRabbit
+)
 
 // faults are all that can happen.
 var faults = []fault{
-	{"an instance is killed", false, (*chaos).killOne},
-	{"two instances are killed at once", false, (*chaos).killTwo},
-	{"an instance stands still for longer than its session", false, (*chaos).freeze},
-	{"an instance is told to stop", false, (*chaos).stopOne},
-	{"rolling restart", false, (*chaos).roll},
-	{"the third instance joins or leaves", false, (*chaos).joinOrLeave},
-	{"a broker is killed", true, (*chaos).killBroker},
-	{"the coordinator of a transaction or group is killed", true, (*chaos).killCoordinator},
-	{"the disk of a broker is full", true, (*chaos).fillDisk},
-	{"connections are cut", false, (*chaos).cut},
-	{"connections are slow", false, (*chaos).delay},
-	{"connections are half open", false, (*chaos).halfOpen},
-	{"a burst", false, (*chaos).burst},
+	{"an instance is killed", ofInstance, (*chaos).killOne},
+	{"two instances are killed at once", ofInstance, (*chaos).killTwo},
+	{"an instance stands still for longer than its session", ofInstance, (*chaos).freeze},
+	{"an instance is told to stop", ofInstance, (*chaos).stopOne},
+	{"rolling restart", ofInstance, (*chaos).roll},
+	{"the third instance joins or leaves", ofInstance, (*chaos).joinOrLeave},
+	{"a broker is killed", ofBroker, (*chaos).killBroker},
+	{"the coordinator of a transaction or group is killed", ofBroker, (*chaos).killCoordinator},
+	{"the disk of a broker is full", ofBroker, (*chaos).fillDisk},
+	{"connections are cut", ofInstance, (*chaos).cut},
+	{"connections are slow", ofInstance, (*chaos).delay},
+	{"connections are half open", ofInstance, (*chaos).halfOpen},
+	{"a burst", ofInstance, (*chaos).burst},
+	{"RabbitMQ is killed", ofRabbit, (*chaos).killRabbit},
+	{"RabbitMQ is stopped", ofRabbit, (*chaos).stopRabbit},
+	{"RabbitMQ raises an alarm", ofRabbit, (*chaos).alarmRabbit},
+	{"connections to RabbitMQ are cut within a message", ofRabbit, (*chaos).cutRabbit},
+	{"connections to RabbitMQ are half open", ofRabbit, (*chaos).silenceRabbit},
+	{"confirms of RabbitMQ are held back", ofRabbit, (*chaos).holdConfirms},
 }
 
 func (c *chaos) killOne(ctx context.Context) error { return c.kill(ctx, c.present()[:1]) }

@@ -26,9 +26,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// TestChaos: three brokers, up to three instances, and everything that happens to
-// processes, brokers and connections, drawn at random from a seed. The numbers are
-// those of the truth, and no reader was ever shown another.
+// TestChaos: three brokers, up to three instances, a RabbitMQ, and everything that happens
+// to processes, brokers and connections, drawn at random from a seed. The numbers are
+// those of the truth, and no reader was ever shown another; alerts fire that must, and
+// every transition was told, in order, and none that was not.
 //
 // CHAOS_SEED and CHAOS_FOR choose the seed and how long it rages; without them it is
 // a short run of a seed that is always the same and of one that is not.
@@ -55,10 +56,11 @@ func TestChaos(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	rabbit := ownRabbitMQ(t, "rabbitmq-chaos")
 	for _, seed := range seeds {
 		t.Run(fmt.Sprintf("seed-%d", seed), func(t *testing.T) {
 			t.Logf("again: CHAOS_SEED=%d CHAOS_FOR=%s make chaos", seed, length)
-			rage(t, cluster, disks, seed, length)
+			rage(t, cluster, rabbit, disks, seed, length)
 		})
 	}
 }
@@ -89,6 +91,7 @@ type chaos struct {
 	d       *deployment
 	prom    *prometheus
 	bursts  chan int
+	bells   *bells
 
 	subjects []*subject
 	deck     []fault
@@ -103,7 +106,8 @@ type chaos struct {
 type subject struct {
 	*instance
 	proxies *servers.Proxies
-	away    bool // it has left and may join again
+	wire    *servers.Wire // to RabbitMQ
+	away    bool          // it has left and may join again
 	born    map[int]size
 }
 
@@ -114,7 +118,7 @@ const (
 	stopLimit = 30 * time.Second
 )
 
-func rage(t *testing.T, cluster *servers.Kafka, disks []*disk, seed uint64, length time.Duration) {
+func rage(t *testing.T, cluster *servers.Kafka, rabbit *servers.RabbitMQ, disks []*disk, seed uint64, length time.Duration) {
 	const (
 		backlog = 20_000
 		// 900 records a second, bursts included: what is late would not be certain if the
@@ -128,8 +132,12 @@ func rage(t *testing.T, cluster *servers.Kafka, disks []*disk, seed uint64, leng
 	// different from the truth. One partition never gets a record.
 	// One session and two partitions of each stage: three brokers share two cores with
 	// three instances.
+	rules, err := chaosRuleFile(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	d := newDeploymentOn(t, cluster, []int32{4, 3}, "ANALYTICS_WINDOW_IDLE_TIMEOUT=10m",
-		"ANALYTICS_KAFKA_SESSIONS=1", "ANALYTICS_KAFKA_PARTITIONS=2")
+		"ANALYTICS_KAFKA_SESSIONS=1", "ANALYTICS_KAFKA_PARTITIONS=2", "ANALYTICS_RULES="+rules)
 	start := startOf(backlog, step)
 	g := generate.New(generate.Config{
 		Seed: seed, Tenants: 6, Models: 3, Step: step, Start: start,
@@ -146,16 +154,25 @@ func rage(t *testing.T, cluster *servers.Kafka, disks []*disk, seed uint64, leng
 		t: t, cluster: cluster, disks: disks, d: d, rng: rand.New(rand.NewPCG(seed, 2)), bursts: make(chan int, 1), faults: map[string]int{},
 	}
 	t.Cleanup(c.leaveTraces)
+	c.ring(rabbit)
 	w.all(g, backlog)
 	var all []*instance
-	// Each comes to the brokers through proxies of its own.
+	// Each comes to the brokers and to RabbitMQ through proxies of its own.
 	for n, name := range []string{"a", "b", "c"} {
 		proxies, err := cluster.Proxies(n + 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(proxies.Close)
-		s := &subject{instance: d.instance(name, "ANALYTICS_KAFKA_BROKERS="+proxies.Address), proxies: proxies, born: map[int]size{}}
+		wire, err := rabbit.Wire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(wire.Close)
+		s := &subject{
+			instance: d.instance(name, "ANALYTICS_KAFKA_BROKERS="+proxies.Address, "ANALYTICS_AMQP_URL="+c.bells.through(wire)),
+			proxies:  proxies, wire: wire, born: map[int]size{},
+		}
 		c.subjects = append(c.subjects, s)
 		all = append(all, s.start())
 	}
@@ -190,6 +207,7 @@ func rage(t *testing.T, cluster *servers.Kafka, disks []*disk, seed uint64, leng
 		s.ready(time.Minute)
 	}
 	c.alike()
+	c.checkBells(truth)
 	eyes.end(20, all...)
 	after := expected(truth)
 	end := c.prom.settled(after, 30*time.Second)
@@ -206,13 +224,13 @@ func rage(t *testing.T, cluster *servers.Kafka, disks []*disk, seed uint64, leng
 
 // run lets things happen until length has passed, and leaves everything running.
 func (c *chaos) run(ctx context.Context, length time.Duration) error {
-	brokers, during := errgroup.WithContext(ctx)
-	brokers.SetLimit(1) // two of three away are no cluster
+	group, during := errgroup.WithContext(ctx)
+	aside := map[victim]chan struct{}{ofBroker: make(chan struct{}, 1), ofRabbit: make(chan struct{}, 1)}
 	var failed error
 	for until := time.Now().Add(length); failed == nil && time.Now().Before(until); {
-		failed = c.strikeOnce(during, brokers)
+		failed = c.strikeOnce(during, group, aside)
 	}
-	if err := errors.Join(failed, brokers.Wait()); err != nil {
+	if err := errors.Join(failed, group.Wait()); err != nil {
 		return err
 	}
 	for _, s := range c.subjects {
@@ -226,9 +244,9 @@ func (c *chaos) run(ctx context.Context, length time.Duration) error {
 	return c.rest(ctx)
 }
 
-// strikeOnce lets one thing happen. Brokers are away for long; what happens to
-// instances goes on meanwhile.
-func (c *chaos) strikeOnce(ctx context.Context, brokers *errgroup.Group) error {
+// strikeOnce lets one thing happen. What happens to a server takes long, and goes on
+// aside, one at a time of each kind: two brokers of three away are no cluster.
+func (c *chaos) strikeOnce(ctx context.Context, group *errgroup.Group, aside map[victim]chan struct{}) error {
 	f := c.draw()
 	do := func() error {
 		c.note("%s", f.name)
@@ -237,9 +255,15 @@ func (c *chaos) strikeOnce(ctx context.Context, brokers *errgroup.Group) error {
 		}
 		return nil
 	}
-	if f.ofBroker {
-		if brokers.TryGo(do) {
+	if busy := aside[f.of]; busy != nil {
+		select {
+		case busy <- struct{}{}:
 			c.faults[f.name]++
+			group.Go(func() error {
+				defer func() { <-busy }()
+				return do()
+			})
+		default:
 		}
 		return ctx.Err()
 	}
