@@ -24,12 +24,14 @@ const silenceUsage = `usage: analytics silence add [flags] MATCHER...   such as 
        analytics silence list [flags]
        analytics silence expire [flags] ID...
 
-They speak to a running instance, any of them; -h lists the flags.`
+They speak to a running instance, any of them; -h lists the flags.
+`
 
 func runSilence(ctx context.Context, env environment, args []string) error {
 	subcommands := map[string]func(context.Context, environment, []string) error{"add": addSilence, "list": listSilences, "expire": expireSilences}
 	if len(args) == 0 || subcommands[args[0]] == nil {
-		return errors.New(silenceUsage)
+		fmt.Fprint(env.stderr, silenceUsage)
+		return errors.New("silence: want add, list or expire")
 	}
 	return subcommands[args[0]](ctx, env, args[1:])
 }

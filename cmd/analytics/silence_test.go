@@ -64,7 +64,7 @@ func TestSilence(t *testing.T) {
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	defer elsewhere.Close()
 	for want, args := range map[string][]string{
-		"usage":                      {"drop"},
+		"want add, list or expire":   {"drop"},
 		"name=~regex":                {"add", "--url", server.URL, "tenant"},
 		"say why":                    {"add", "--url", server.URL, "--by", "ana", "tenant=acme"},
 		"say which alerts":           {"add", "--url", server.URL, "--by", "ana", "--comment", "x"},

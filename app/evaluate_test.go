@@ -1,18 +1,14 @@
 package app
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"ragstreams/alerts"
 	"ragstreams/alerts/match"
 	"ragstreams/alerts/policy"
-	"ragstreams/alerts/rabbitmq"
 	"ragstreams/alerts/silences"
 	"ragstreams/codecs"
 	"ragstreams/processors"
@@ -25,18 +21,6 @@ type come struct{ mark int64 }
 func (c come) Watermark() (int64, bool) { return c.mark, c.mark > 0 }
 func (c come) Partitions() int32        { return 1 }
 func (c come) Offset(int32) int64       { return 0 }
-
-// People are told whether RabbitMQ is away, or is there and refuses.
-func TestWhyMessagesWait(t *testing.T) {
-	away := waits(errors.New("connection refused"))
-	refused := waits(fmt.Errorf("exchange error_event: %w", rabbitmq.ErrRefused))
-	if !strings.Contains(away, "cannot be reached") || !strings.Contains(away, "connection refused") {
-		t.Errorf("of a broker that is away: %s", away)
-	}
-	if strings.Contains(refused, "cannot be reached") || !strings.Contains(refused, "exchange error_event: RabbitMQ refuses") {
-		t.Errorf("of a broker that refuses: %s", refused)
-	}
-}
 
 // A backlog is not silence: rules are evaluated for the time that the tables have come
 // to, but for the clock's when nothing is left to read.

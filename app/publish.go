@@ -1,0 +1,142 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"ragstreams/alerts"
+	"ragstreams/alerts/rabbitmq"
+	"ragstreams/kafka"
+)
+
+// readTopology reads the queues that are declared; "" is none.
+func readTopology(name string) (t rabbitmq.Topology, err error) {
+	if name == "" {
+		return t, nil
+	}
+	src, err := os.ReadFile(name)
+	if err != nil {
+		return t, fmt.Errorf("topology: %w", err)
+	}
+	return rabbitmq.ParseTopology(name, src)
+}
+
+// measureOutbox measures, where rules are evaluated, what waits to be published.
+func (a *alerting) measureOutbox(ctx context.Context) error {
+	o := a.stages.o
+	n := o.names()
+	a.stages.status.clear("outbox")
+	for tick := time.Tick(5 * time.Second); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick:
+		}
+		if _, mine := a.stages.owned(n.AlertsGroup())[0]; !mine {
+			a.observer.Outbox(0)
+			continue
+		}
+		ends, err := kafka.EndOffsets(ctx, o.Kafka, n.Outbox())
+		if err != nil {
+			return err
+		}
+		done, err := kafka.GroupOffsets(ctx, o.Kafka, n.PublisherGroup(), n.Outbox())
+		if err != nil {
+			return err
+		}
+		var left int64
+		for p, end := range ends {
+			left += end - max(done[p].Offset, 0)
+		}
+		a.observer.Outbox(left)
+	}
+}
+
+// refusedPause is how long a publisher waits after RabbitMQ refused what is configured.
+const refusedPause = time.Minute
+
+// waits tells people why messages are not published.
+func waits(reason error) string {
+	const what = "messages wait in the outbox: "
+	if errors.Is(reason, rabbitmq.ErrRefused) {
+		return what + reason.Error()
+	}
+	return "RabbitMQ cannot be reached; " + what + reason.Error()
+}
+
+// publish hands the outbox on to RabbitMQ.
+func (a *alerting) publish(ctx context.Context) error {
+	o := a.stages.o
+	cfg := o.AMQP
+	cfg.Logger, cfg.Topology = o.Logger, a.topology
+	var sent map[string]alerts.Message // by id
+	cfg.Observer = rabbitmq.Observer{
+		Confirmed: func(m *rabbitmq.Message) {
+			told := sent[m.ID]
+			a.observer.Published(told.State, o.Clock.Wall().Sub(told.Decided))
+		},
+		Unrouted:    func(string) { a.observer.Unrouted(1) },
+		Republished: func(_ *rabbitmq.Message, why string) { a.observer.Republished(why, 1) },
+		Connected: func(is bool, reason error) {
+			a.observer.Connected(is)
+			if is {
+				a.stages.notes.clear(publisherPart)
+			} else {
+				a.stages.notes.set(publisherPart, waits(reason))
+			}
+		},
+		Blocked: a.observer.Blocked,
+	}
+	publisher, err := rabbitmq.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer publisher.Close()
+	// Nothing is published while RabbitMQ refuses what is configured.
+	rest := func(ctx context.Context, err error) error {
+		if !errors.Is(err, rabbitmq.ErrRefused) {
+			return err
+		}
+		o.Logger.Error("alerts cannot be published; it is tried again in a minute", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(refusedPause):
+		}
+		return nil // what is not done comes again
+	}
+	return kafka.Delivery{
+		Config: o.Kafka, Group: o.names().PublisherGroup(), Topic: o.names().Outbox(), Instance: o.Instance,
+		Timeout: o.SessionTimeout, LeaveOnStop: o.LeaveOnStop,
+		OnReady: func() { a.stages.status.clear(publisherPart) },
+		Again:   func(n int) { a.observer.Republished("takeover", n) },
+		Deliver: func(ctx context.Context, records []kafka.Message, done func(i int)) error {
+			sent = map[string]alerts.Message{}
+			held := map[string]bool{} // keys with a message that is not understood
+			var messages []rabbitmq.Message
+			var index []int // of records
+			for i, r := range records {
+				var m alerts.Message
+				if err := m.Decode(r.Value); err != nil || held[string(r.Key)] {
+					// It waits for a program that does, and so does what comes behind it.
+					if held[string(r.Key)] = true; err != nil {
+						a.stages.notes.set("outbox", fmt.Sprintf("a message is not understood and waits, with those behind it of the same alert: partition %d, offset %d: %v", r.Partition, r.Offset, err))
+					}
+					continue
+				}
+				sent[m.ID] = m
+				index = append(index, i)
+				body, contentType, kind := o.AlertFormat.Body(&m, r.Value)
+				messages = append(messages, rabbitmq.Message{
+					Key: m.Key, ID: m.ID, Correlation: alerts.Fingerprint(m.Key), RoutingKey: m.RoutingKey(), Type: kind,
+					ContentType: contentType, Time: m.Decided, Body: body,
+					Headers: map[string]string{"state": m.State, "severity": m.Severity, "alertname": m.Rule},
+				})
+			}
+			return rest(ctx, publisher.Publish(ctx, messages, func(i int) { done(index[i]) }))
+		},
+		Idle: func(ctx context.Context) error { return rest(ctx, publisher.Publish(ctx, nil, nil)) },
+	}.Run(ctx)
+}
