@@ -17,9 +17,10 @@ const (
 	lookEvery     = 10 * time.Millisecond  // whether the tables have changed
 	evaluateEvery = 100 * time.Millisecond // when they have, at most
 	evaluateIdle  = time.Second            // when they have not, for silence may alert, too
-	// evaluateShare bounds what evaluations take of a core: the next begins so many times
-	// as long after the last as that took.
-	evaluateShare = 5
+	// Evaluations may take a fifth of a core; what they take more than that, for a while, is
+	// made up for by waiting.
+	evaluateShare  = 0.2
+	evaluateCredit = time.Second
 )
 
 // evaluate evaluates the rules whenever the tables have changed, while this instance is
@@ -33,7 +34,8 @@ func (a *alerting) evaluate(ctx context.Context) error {
 	defer sender.Close()
 	a.stages.status.clear(rulesPart)
 	var seen int64
-	var began, next, forgot time.Time
+	var began, forgot time.Time
+	var pace pacer
 	for watching := true; ; {
 		select {
 		case <-ctx.Done():
@@ -49,14 +51,14 @@ func (a *alerting) evaluate(ctx context.Context) error {
 		}
 		watching = true
 		offsets := a.readers.offsets()
-		if time.Now().Before(next) || offsets == seen && time.Since(began) < evaluateIdle {
+		if !pace.ready(time.Now()) || offsets == seen && time.Since(began) < evaluateIdle {
 			continue
 		}
 		seen, began = offsets, time.Now()
 		if err := a.round(ctx, sender); err != nil {
 			return err
 		}
-		next = began.Add(max(evaluateEvery, evaluateShare*time.Since(began)))
+		pace.took(began, time.Now())
 		if time.Since(forgot) >= time.Hour {
 			forgot = time.Now()
 			if err := a.silencing.forget(ctx); err != nil {
@@ -64,6 +66,27 @@ func (a *alerting) evaluate(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// pacer says when an evaluation may begin.
+type pacer struct {
+	began time.Time     // of the newest
+	ended time.Time     // of the newest
+	debt  time.Duration // when it ended: what evaluations took beyond their share
+}
+
+func (p *pacer) ready(now time.Time) bool {
+	return now.Sub(p.began) >= evaluateEvery && p.owes(now) <= evaluateCredit
+}
+
+// owes returns what is left of the debt.
+func (p *pacer) owes(now time.Time) time.Duration {
+	return max(0, p.debt-time.Duration(evaluateShare*float64(now.Sub(p.ended))))
+}
+
+func (p *pacer) took(began, ended time.Time) {
+	p.debt = p.owes(began) + time.Duration((1-evaluateShare)*float64(ended.Sub(began)))
+	p.began, p.ended = began, ended
 }
 
 // ready reports whether everything that rules look at is restored.

@@ -1,12 +1,14 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"ragstreams/alerts/rules"
+	"ragstreams/grafana"
 	"ragstreams/series"
 	"ragstreams/tables"
 	"ragstreams/views"
@@ -22,19 +24,46 @@ func BenchmarkEvaluateRules(b *testing.B) {
 	}
 }
 
-func benchmarkRules(b *testing.B, kind string) {
-	const tenants, each, panes, pane = 500, 10, 36, int64(10_000)
-	start := time.UnixMilli(1_764_000_000_000)
-	options := views.Options{Panes: window.Panes{Size: pane, Grace: 60_000}, Partitions: 1, Assemblers: 1}
-	traffic, latency := views.New[tables.Traffic](options), views.New[tables.Latency](options)
+// BenchmarkEvaluateShipped evaluates the shipped rules over 20 tenants with 35 series each
+// and two hours of panes. The metric ms-each is what one evaluation of all of them takes;
+// those of a group with an interval are evaluated as often as that.
+func BenchmarkEvaluateShipped(b *testing.B) {
+	const panes = 720
+	store := benchmarkTables(b, 20, 12, panes)
+	set, err := rules.Parse(map[string][]byte{"shipped.yaml": grafana.Rules})
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := benchmarkStart.Add(panes * benchmarkPane)
+	b.ReportAllocs()
+	for b.Loop() {
+		_, faults, err := rules.NewEvaluator().Evaluate(b.Context(), set, rules.Moment{At: now, Now: now, Series: store.Snapshot(now)})
+		if err != nil || len(faults) > 0 {
+			b.Fatal(err, faults)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()*1000/float64(b.N), "ms-each")
+}
+
+const benchmarkPane = 10 * time.Second
+
+var benchmarkStart = time.UnixMilli(1_764_000_000_000)
+
+// benchmarkTables returns tables of some tenants with so many series each, in each table,
+// and so many panes in each of them.
+func benchmarkTables(b *testing.B, tenants, each, panes int) *series.Store {
+	options := views.Options{Panes: window.Panes{Size: benchmarkPane.Milliseconds(), Grace: 60_000}, Partitions: 1, Assemblers: 1}
+	traffic, latency, failed := views.New[tables.Traffic](options), views.New[tables.Latency](options), views.New[tables.Errors](options)
 	offset := int64(0)
 	for tenant := range tenants {
 		for n := range each {
 			var row tables.Row[tables.Traffic, *tables.Traffic]
 			var slow tables.Row[tables.Latency, *tables.Latency]
-			for p := range int64(panes) {
-				at := start.UnixMilli() + p*pane
+			var wrong tables.Row[tables.Errors, *tables.Errors]
+			for p := range panes {
+				at := benchmarkStart.Add(time.Duration(p) * benchmarkPane).UnixMilli()
 				row.Add(at, &tables.Traffic{Count: 100, Errors: int64(n)})
+				wrong.Add(at, &tables.Errors{Count: 3, ErrorType: "Timeout"})
 				var m tables.Latency
 				for i := range int64(20) {
 					m.Observe((i+1)*int64(n+1)*1e7, "", at)
@@ -42,17 +71,23 @@ func benchmarkRules(b *testing.B, kind string) {
 				slow.Add(at, &m)
 			}
 			offset++
-			name := fmt.Sprint("tenant-", tenant)
-			key := string(tables.AppendKey(nil, name, "chat", fmt.Sprint("type-", n)))
-			if err := traffic.Update(0, offset, key, row.Append(nil)); err != nil {
-				b.Fatal(err)
-			}
-			key = string(tables.AppendKey(nil, name, "chat", fmt.Sprint("stage-", n), "m"))
-			if err := latency.Update(0, offset, key, slow.Append(nil)); err != nil {
+			name, kind := fmt.Sprint("tenant-", tenant), fmt.Sprint("kind-", n)
+			err := errors.Join(
+				traffic.Update(0, offset, string(tables.AppendKey(nil, name, "chat", kind)), row.Append(nil)),
+				latency.Update(0, offset, string(tables.AppendKey(nil, name, "chat", kind, "m")), slow.Append(nil)),
+				failed.Update(0, offset, string(tables.AppendKey(nil, name, "chat", "generate", kind)), wrong.Append(nil)),
+			)
+			if err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
+	return series.New(series.Traffic(traffic), series.Latency(latency), series.Errors(failed))
+}
+
+func benchmarkRules(b *testing.B, kind string) {
+	const tenants, panes = 500, 36
+	store := benchmarkTables(b, tenants, 10, panes)
 	var file strings.Builder
 	file.WriteString("groups:\n- name: g\n  rules:\n")
 	for i := range 1000 {
@@ -67,9 +102,8 @@ func benchmarkRules(b *testing.B, kind string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	store := series.New(series.Traffic(traffic), series.Latency(latency))
 	evaluator := rules.NewEvaluator()
-	now := start.Add(panes * time.Duration(pane) * time.Millisecond)
+	now := benchmarkStart.Add(panes * benchmarkPane)
 	b.ReportAllocs()
 	for b.Loop() {
 		_, faults, err := evaluator.Evaluate(b.Context(), set, rules.Moment{At: now, Now: now, Series: store.Snapshot(now)})

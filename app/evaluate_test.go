@@ -118,3 +118,48 @@ routes: [{matchers: [alertname=Effect], mute_time_intervals: [noon]}]`))
 		t.Errorf("three hours later by %v", got)
 	}
 }
+
+// Evaluations take a fifth of a core in the long run, however long one takes, and none waits
+// for long because of a single one that took its time.
+func TestPace(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		took        func(n int) time.Duration
+		least, most int           // in a minute
+		longest     time.Duration // between two
+	}{
+		{"short ones", func(int) time.Duration { return time.Millisecond }, 590, 600, 110 * time.Millisecond},
+		{"a long one now and then", func(n int) time.Duration {
+			if n%100 == 50 {
+				return 500 * time.Millisecond
+			}
+			return 5 * time.Millisecond
+		}, 500, 600, 510 * time.Millisecond},
+		{"long ones", func(int) time.Duration { return 100 * time.Millisecond }, 120, 140, 510 * time.Millisecond},
+		{"one that takes very long", func(int) time.Duration { return 4 * time.Second }, 3, 4, 20 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var p pacer
+			n, busy, longest := 0, time.Duration(0), time.Duration(0)
+			start := time.UnixMilli(1_764_000_000_000)
+			last := start
+			for now := start; now.Sub(start) < time.Minute; now = now.Add(lookEvery) {
+				if !p.ready(now) {
+					continue
+				}
+				longest, last = max(longest, now.Sub(last)), now
+				took := c.took(n)
+				p.took(now, now.Add(took))
+				busy += took
+				now = now.Add(took)
+				n++
+			}
+			if n < c.least || n > c.most || longest > c.longest {
+				t.Errorf("%d in a minute, %s apart at most; want %d to %d, and %s", n, longest, c.least, c.most, c.longest)
+			}
+			if most := 12*time.Second + evaluateCredit + c.took(0); busy > most {
+				t.Errorf("they took %s of a minute, want %s at most", busy, most)
+			}
+		})
+	}
+}
