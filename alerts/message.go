@@ -59,7 +59,7 @@ func NewMessage(key string, t Transition, a About) Message {
 	switch {
 	case !t.Fires:
 		m.Ended = &m.Decided
-	case t.Repeat > 0:
+	case t.Repeat > 0, t.Reason == ReasonUnsuppressed: // it fired before
 		m.State = MessageFiring
 	case t.Fired > t.Started:
 		m.State, m.Previous, m.Lasted = MessageFiring, Pending, between(t.Started, t.Fired)

@@ -267,6 +267,9 @@ func (r *Row) Decode(src []byte) error {
 		return fmt.Errorf("alert: %w", err)
 	}
 	*r = Row{Alert{in.State, in.Version, in.Evaluated, in.Started, in.Fired, in.Cleared, in.Told, in.Tellings, in.By}, in.About}
+	if r.State == Firing && r.Told == 0 && len(r.Suppressed) == 0 && r.Cleared == 0 {
+		r.Told, r.Tellings = r.Fired, 1 // written before it was noted who was told
+	}
 	return nil
 }
 

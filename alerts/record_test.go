@@ -51,6 +51,20 @@ func TestRecordsAreRead(t *testing.T) {
 	}
 }
 
+// Who was told by a program that did not note it is told that it was resolved.
+func TestRowsWithoutTellings(t *testing.T) {
+	for src, told := range map[string]int64{
+		`{"format":1,"state":"firing","rule_version":"0","fired":3,"evaluated":5,"about":{}}`:                                            3,
+		`{"format":1,"state":"firing","rule_version":"0","fired":3,"evaluated":5,"suppressed":[{"kind":"silence","by":"s"}],"about":{}}`: 0,
+		`{"format":1,"state":"pending","rule_version":"0","started":3,"evaluated":5,"about":{}}`:                                         0,
+	} {
+		var r alerts.Row
+		if err := r.Decode([]byte(src)); err != nil || r.Told != told {
+			t.Errorf("%s: told at %d (%v), want %d", src, r.Told, err, told)
+		}
+	}
+}
+
 func TestRecordsOfAnotherFormatAreRefused(t *testing.T) {
 	for what, decode := range map[string]func([]byte) error{
 		"evaluation": new(alerts.Report).Decode, "alert": new(alerts.Row).Decode, "alert message": new(alerts.Message).Decode,

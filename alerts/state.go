@@ -115,7 +115,10 @@ type Transition struct {
 func (t Transition) ID(key string) string {
 	b := binary.AppendVarint(append(make([]byte, 0, len(key)+24), key...), t.Fired)
 	if t.Fires {
-		b = binary.AppendUvarint(append(b, 1), uint64(t.Repeat))
+		b = append(b, 1)
+	}
+	if t.Repeat > 0 {
+		b = binary.AppendUvarint(b, uint64(t.Repeat))
 	}
 	id := xxh3.Hash128(b).Bytes()
 	return hex.EncodeToString(id[:])
@@ -214,6 +217,8 @@ func (a *Alert) tell(told []Transition, e Evaluation, why Reason) []Transition {
 		return told
 	}
 	switch {
+	case a.Told == 0 && a.Cleared != 0: // it is about to be resolved
+		return told
 	case a.Told == 0 && a.Fired < e.At:
 		why = ReasonUnsuppressed
 	case a.Told == 0:

@@ -119,6 +119,8 @@ func TestStepTells(t *testing.T) {
 		{"that it was resolved, suppressed or not", alerts.Rule{}, "BSS-", "1 fires breached, 4 resolved cleared"},
 		{"no repetition of what is suppressed", alerts.Rule{}, "BSSSSB", "1 fires breached, 6 fires repeated"},
 		{"once, however often it was suppressed", alerts.Rule{}, "BSB", "1 fires breached"},
+		{"nobody of what is only kept firing", alerts.Rule{KeepFiring: 2 * s}, "S-...", ""},
+		{"unless it is breached again", alerts.Rule{KeepFiring: 3 * s}, "S-.B", "4 fires unsuppressed"},
 		{"at the time of firing, whatever was pending", alerts.Rule{For: 2 * s}, "SSBB", "3 fires breached"},
 		{"nobody of a changed rule that was suppressed", alerts.Rule{}, "S2S2-", ""},
 		{"of a changed rule that fires on", alerts.Rule{}, "S2B", "2 fires breached"},
@@ -314,7 +316,13 @@ func (h history) told() []alerts.Transition {
 		if fires < 0 || len(e.Suppressed) > 0 {
 			continue
 		}
+		kept := false // it was cleared since the last breach
+		for j := i; j > fires && as(h[j]) != alerts.Breached; j-- {
+			kept = kept || as(h[j]) == alerts.Cleared
+		}
 		switch n := len(told); {
+		case n == 0 && kept:
+			continue
 		case n == 0 && fires < i:
 			why = alerts.ReasonUnsuppressed
 		case n > 0 && (e.Repeat == 0 || e.At-h[told[n-1]].At < e.Repeat.Milliseconds()):

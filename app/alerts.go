@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"ragstreams/alerts"
 	"ragstreams/alerts/rabbitmq"
@@ -31,6 +32,8 @@ type alerting struct {
 	topology  rabbitmq.Topology
 	observer  *metrics.Alerts
 	covered   rules.Coverage
+	patience  time.Duration   // see rules.Coverage
+	marked    time.Time       // what the table was last told of covered
 	faults    map[string]bool // of the last evaluation, which are logged
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +22,9 @@ const (
 	// made up for by waiting.
 	evaluateShare  = 0.2
 	evaluateCredit = time.Second
+	// evaluatePatience is how far apart two evaluations are between which something was
+	// missed, as a multiple of what one takes: it is more than what their share allows.
+	evaluatePatience = 10
 )
 
 // evaluate evaluates the rules whenever the tables have changed, while this instance is
@@ -127,29 +131,34 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 		}
 	}
 	covered := a.covered
-	if mark := known[alerts.MarkKey]; mark != nil && covered.Until.UnixMilli() < mark.Evaluated {
-		covered.Until = time.UnixMilli(mark.Evaluated)
+	if row := known[alerts.MarkKey]; row != nil {
+		covered.Resume(time.UnixMilli(row.Evaluated))
 	}
-	var mark time.Time
+	var watermark time.Time
 	if ms, ok := a.readers.watermark(); ok {
-		mark = time.UnixMilli(ms)
+		watermark = time.UnixMilli(ms)
 	}
-	for _, t := range covered.Round(at, mark, now, o.Pane) {
+	before := maps.Clone(known)
+	for _, t := range covered.Present(at, watermark, now, o.Pane, max(o.Pane, a.patience)) {
 		said, err := a.evaluateAt(ctx, t, known, true)
 		if err != nil {
 			return nil // ctx has ended
 		}
+		said = rules.Unseen(said, before)
 		rules.Take(known, said, nil)
 		say(said)
 	}
+	began := time.Now()
 	said, err := a.evaluateAt(ctx, at, known, false)
 	if err != nil {
 		return nil // ctx has ended
 	}
+	a.patience = evaluatePatience * time.Since(began)
 	say(said)
 	a.observer.Active(countActive(known), a.silencing.count())
-	if mark := known[alerts.MarkKey]; !covered.Until.IsZero() && (mark == nil || covered.Until.Sub(time.UnixMilli(mark.Evaluated)) >= markEvery) {
-		mark := alerts.Mark(covered.Until.UnixMilli())
+	if until := covered.Until(); until.Sub(a.marked) >= markEvery {
+		a.marked = until
+		mark := alerts.Mark(until.UnixMilli())
 		records = append(records, kafka.Message{Key: []byte(alerts.MarkKey), Value: mark.Append(nil)})
 	}
 	if len(records) > 0 {

@@ -97,7 +97,7 @@ func (t *AlertsTask) Process(key string, report []byte) {
 			time.UnixMilli(r.At).UTC().Format(time.RFC3339), time.UnixMilli(now).UTC().Format(time.RFC3339)))
 		return
 	}
-	if r.At <= t.newest-forgetAlert {
+	if r.At <= t.newest-forgetAlert && key != alerts.MarkKey {
 		return
 	}
 	t.newest = max(t.newest, r.At)
@@ -122,7 +122,7 @@ func (t *AlertsTask) Flush(bool) (string, error) {
 	if t.newest >= t.swept+forgetAlert/60 {
 		t.swept = t.newest
 		for key, row := range t.rows {
-			if row.State == alerts.Inactive && row.Evaluated <= t.newest-forgetAlert {
+			if row.State == alerts.Inactive && row.Evaluated <= t.newest-forgetAlert && key != alerts.MarkKey {
 				delete(t.rows, key)
 				delete(t.dirty, key)
 				t.store.Delete(key)

@@ -140,14 +140,21 @@ func TestAlertsAreForgotten(t *testing.T) {
 	s.say("quiet", 101, alerts.Cleared)
 	s.say("fires", 100, alerts.Breached)
 	s.say("fires", 102, alerts.Breached)
+	s.say(alerts.MarkKey, 100, alerts.Cleared)
 	s.flush()
-	if got := slices.Sorted(maps.Keys(s.rows)); !slices.Equal(got, []string{"fires", "quiet"}) {
+	if got := slices.Sorted(maps.Keys(s.rows)); !slices.Equal(got, []string{alerts.MarkKey, "fires", "quiet"}) {
 		t.Errorf("rows %v", got)
 	}
 	s.say("other", 3800, alerts.Breached)
 	s.flush()
-	if got := slices.Sorted(maps.Keys(s.rows)); !slices.Equal(got, []string{"fires", "other"}) {
+	if got := slices.Sorted(maps.Keys(s.rows)); !slices.Equal(got, []string{alerts.MarkKey, "fires", "other"}) {
 		t.Errorf("rows %v, want quiet to be gone", got)
+	}
+	s.say(alerts.MarkKey, 105, alerts.Cleared)
+	s.flush()
+	var mark alerts.Row
+	if err := mark.Decode(s.rows[alerts.MarkKey]); err != nil || mark.Evaluated != 105_000 {
+		t.Errorf("the mark is at %d (%v): it may be as old as it likes", mark.Evaluated, err)
 	}
 	s.told = nil
 	s.say("quiet", 101, alerts.Breached)

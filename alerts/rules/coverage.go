@@ -1,39 +1,82 @@
 package rules
 
-import "time"
+import (
+	"time"
 
-// Coverage is up to when rules were evaluated with all that the tables had to show of
-// that time. Beyond it a breach may have come and gone while nobody looked: there was a
-// crash, partitions moved, or the tables were in a backlog. The zero Coverage knows nothing.
+	"ragstreams/alerts"
+)
+
+// Coverage is for which times rules were evaluated while they were the present. There is a
+// gap after a crash, while partitions move, and where tables come out of a backlog: a
+// breach may have come and gone in it while nobody looked. The zero Coverage knows nothing.
 type Coverage struct {
-	Until time.Time
+	until time.Time // all before it is covered
+	gap   time.Time // the end of the gap behind it; the zero time: there is none
+	last  time.Time // the newest present
 }
 
-// maxMissed is how long ago what was missed may be. People are not told of older things.
-const maxMissed = 15 * time.Minute
+// Bounds of what is evaluated after all.
+const (
+	maxMissed     = 15 * time.Minute // people are not told of older things
+	maxMissedOnce = 20               // times before the present is looked at again
+	minMissedStep = 5 * time.Second
+)
 
-// Round returns the times, each the end of a pane, that are to be evaluated before at
-// because they were not covered and the tables have come up to them by now; mark is up to
-// where they have, the zero time if there is none. It takes them and at for evaluated.
-func (c *Coverage) Round(at, mark, now time.Time, pane time.Duration) (missed []time.Time) {
-	if mark.IsZero() {
+// Until returns the time before which all is covered, the zero time if nothing is.
+func (c *Coverage) Until() time.Time { return c.until }
+
+// Resume notes that others covered all before a time.
+func (c *Coverage) Resume(until time.Time) { c.until = newer(c.until, until) }
+
+// Present notes that rules are about to be evaluated for a time, and returns those of the
+// gap that can be evaluated before it, each the end of a pane: the tables are complete up
+// to mark, the zero time if they have not begun. Presents that are further apart than
+// patience have a gap between them. now is the clock's time.
+func (c *Coverage) Present(at, mark, now time.Time, pane, patience time.Duration) (missed []time.Time) {
+	switch {
+	case c.until.IsZero(): // the first time of all
+		c.until = at
+	case c.last.IsZero() || at.Sub(c.last) > patience:
+		c.gap = at
+	}
+	c.last = newer(c.last, at)
+	if c.gap.IsZero() {
+		c.until = newer(c.until, at)
 		return nil
 	}
-	follows := at.Sub(mark) < pane
-	if !c.Until.IsZero() && !(follows && at.Sub(c.Until) <= pane) {
-		from := c.Until
-		if earliest := now.Add(-maxMissed); from.Before(earliest) {
-			from = earliest
-		}
-		for t := from.Truncate(pane).Add(pane); !t.After(mark) && t.Before(at); t = t.Add(pane) {
-			missed = append(missed, t)
-		}
+	end := c.gap
+	if mark.Before(end) {
+		end = mark
 	}
-	if follows {
-		mark = at
+	step := max(pane, minMissedStep.Truncate(pane))
+	for t := newer(c.until, now.Add(-maxMissed)).Truncate(step).Add(step); !t.After(end) && t.Before(at); t = t.Add(step) {
+		if len(missed) == maxMissedOnce {
+			c.until = missed[len(missed)-1]
+			return missed
+		}
+		missed = append(missed, t)
 	}
-	if mark.After(c.Until) {
-		c.Until = mark
+	if c.until = newer(c.until, end); !mark.Before(c.gap) {
+		c.until, c.gap = c.last, time.Time{}
 	}
 	return missed
+}
+
+func newer(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// Unseen returns those of some evaluations of the past that are about alerts that did not
+// fire in the rows of a table. What fires is for the present to end: people know of it, and
+// that it ceased for a moment is no news.
+func Unseen(said []Said, rows map[string]*alerts.Row) (unseen []Said) {
+	for _, one := range said {
+		if row := rows[one.Key]; row == nil || row.State != alerts.Firing {
+			unseen = append(unseen, one)
+		}
+	}
+	return unseen
 }

@@ -5,47 +5,95 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"ragstreams/alerts"
 )
 
 func TestCoverage(t *testing.T) {
 	start := time.UnixMilli(1_764_000_000_000)
 	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
-	type round struct {
+	type present struct {
 		at, mark float64 // seconds; the mark < 0: none
 		missed   string
 		until    float64
 	}
+	many := "[" // 20 times, and the next
+	for n := 20; n < 220; n += 10 {
+		many += fmt.Sprint(n, " ")
+	}
+	many = many[:len(many)-1] + "]"
 	for _, c := range []struct {
-		name   string
-		rounds []round
+		name     string
+		presents []present
 	}{
-		{"tables that follow", []round{{12, 11, "[]", 12}, {19, 18, "[]", 19}, {21, 20, "[]", 21}, {31, 30, "[]", 31}}},
-		{"nobody looked", []round{{12, 11, "[]", 12}, {45, 44, "[20 30 40]", 45}, {46, 45, "[]", 46}}},
-		{"back after a crash, with nothing read yet", []round{{12, 11, "[]", 12}, {45, 11, "[]", 12}, {46, 35, "[20 30]", 35}, {47, 46, "[40]", 47}}},
-		{"a source that is quiet", []round{{12, 11, "[]", 12}, {25, 12, "[]", 12}, {42, 12, "[]", 12}, {43, 30, "[20 30]", 30}, {44, 31, "[]", 31}}},
-		{"a backlog", []round{{12, 11, "[]", 12}, {55, 55, "[20 30 40 50]", 55}, {75, 75, "[60 70]", 75}}},
-		{"the mark is the end of a pane", []round{{12, 11, "[]", 12}, {45, 30, "[20 30]", 30}, {46, 46, "[40]", 46}}},
-		{"at is, too", []round{{12, 11, "[]", 12}, {40, 40, "[20 30]", 40}}},
-		{"what is long over", []round{{12, 11, "[]", 12}, {1000, 130, "[110 120 130]", 130}}},
-		{"the first time", []round{{500, 100, "[]", 100}}},
-		{"nothing was counted", []round{{500, -1, "[]", -1}, {600, 600, "[]", 600}}},
-		{"time goes back", []round{{50, 50, "[]", 50}, {40, 40, "[]", 50}}},
+		{"tables that follow", []present{{12, 11, "[]", 12}, {19, 18, "[]", 19}, {21, 20, "[]", 21}, {31, 30, "[]", 31}}},
+		{"nobody looked", []present{{12, 11, "[]", 12}, {45, 45, "[20 30 40]", 45}, {46, 45, "[]", 46}}},
+		{"the tables come to it soon", []present{{12, 11, "[]", 12}, {45, 44, "[20 30 40]", 44}, {46, 46, "[]", 46}}},
+		{"back after a crash, with nothing read yet", []present{{12, 11, "[]", 12}, {45, 11, "[]", 12}, {46, 35, "[20 30]", 35}, {47, 46, "[40]", 47}, {48, 46, "[]", 48}}},
+		{"a source that is late or quiet, while somebody looks", []present{{12, 11, "[]", 12}, {20, 12, "[]", 20}, {30, 12, "[]", 30}, {40, 25, "[]", 40}, {50, 45, "[]", 50}}},
+		{"a backlog", []present{{12, 11, "[]", 12}, {55, 55, "[20 30 40 50]", 55}, {75, 75, "[60 70]", 75}}},
+		{"ends of panes", []present{{12, 11, "[]", 12}, {40, 40, "[20 30]", 40}}},
+		{"much at once", []present{{12, 11, "[]", 12}, {239, 300, many, 210}, {240, 300, "[220 230]", 240}}},
+		{"a gap behind a gap", []present{{12, 11, "[]", 12}, {45, 11, "[]", 12}, {75, 11, "[]", 12}, {76, 76, "[20 30 40 50 60 70]", 76}}},
+		{"what is long over", []present{{12, 11, "[]", 12}, {1000, 130, "[110 120 130]", 130}}},
+		{"the first time", []present{{500, 100, "[]", 500}, {505, 101, "[]", 505}}},
+		{"nothing was counted", []present{{500, -1, "[]", 500}, {600, -1, "[]", 500}, {601, 601, "[510 520 530 540 550 560 570 580 590 600]", 601}}},
+		{"time goes back", []present{{50, 50, "[]", 50}, {40, 40, "[]", 50}, {51, 51, "[]", 51}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var cover Coverage
-			for _, r := range c.rounds {
+			for _, p := range c.presents {
 				mark := time.Time{}
-				if r.mark >= 0 {
-					mark = at(r.mark)
+				if p.mark >= 0 {
+					mark = at(p.mark)
 				}
 				var missed []float64
-				for _, m := range cover.Round(at(r.at), mark, at(r.at), 10*time.Second) {
+				for _, m := range cover.Present(at(p.at), mark, at(p.at), 10*time.Second, 10*time.Second) {
 					missed = append(missed, m.Sub(start).Seconds())
 				}
-				if got := fmt.Sprint(slices.Clip(missed)); got != r.missed || r.until >= 0 && !cover.Until.Equal(at(r.until)) {
-					t.Errorf("at %v, mark %v: missed %s, covered until %v; want %s and %v", r.at, r.mark, got, cover.Until.Sub(start).Seconds(), r.missed, r.until)
+				if got := fmt.Sprint(missed); got != p.missed || !cover.Until().Equal(at(p.until)) {
+					t.Errorf("at %v, mark %v: missed %s, covered until %v; want %s and %v", p.at, p.mark, got, cover.Until().Sub(start).Seconds(), p.missed, p.until)
 				}
 			}
 		})
+	}
+}
+
+func TestUnseen(t *testing.T) {
+	row := func(s alerts.State) *alerts.Row { return &alerts.Row{Alert: alerts.Alert{State: s}} }
+	rows := map[string]*alerts.Row{"quiet": row(alerts.Inactive), "pending": row(alerts.Pending), "fires": row(alerts.Firing)}
+	var keys []string
+	for _, one := range Unseen([]Said{{Key: "fires"}, {Key: "new"}, {Key: "pending"}, {Key: "quiet"}}, rows) {
+		keys = append(keys, one.Key)
+	}
+	if !slices.Equal(keys, []string{"new", "pending", "quiet"}) {
+		t.Errorf("unseen are %v", keys)
+	}
+}
+
+// Who goes on where another one stopped has a gap up to the present.
+func TestCoverageResumes(t *testing.T) {
+	start := time.UnixMilli(1_764_000_000_000)
+	var c Coverage
+	c.Resume(start)
+	now := start.Add(25 * time.Second)
+	if got := c.Present(now, now, now, 10*time.Second, 10*time.Second); len(got) != 2 || !got[0].Equal(start.Add(10*time.Second)) {
+		t.Errorf("missed %v, want two times", got)
+	}
+	if c.Resume(start); !c.Until().Equal(now) {
+		t.Errorf("covered until %s, though more was", c.Until())
+	}
+}
+
+// Panes that are very short are not looked at one by one.
+func TestCoverageOfShortPanes(t *testing.T) {
+	start := time.UnixMilli(1_764_000_000_000)
+	for pane, want := range map[time.Duration]int{time.Millisecond: 5, 2 * time.Second: 7, 5 * time.Second: 5, time.Minute: 0} {
+		var c Coverage
+		c.Resume(start)
+		now := start.Add(29 * time.Second)
+		if got := c.Present(now, now, now, pane, pane); len(got) != want {
+			t.Errorf("panes of %s: missed %v, want %d times", pane, got, want)
+		}
 	}
 }

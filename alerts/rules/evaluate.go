@@ -128,7 +128,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, s *Set, m Moment) (said []Said
 		held: map[string]bool{}, judged: map[*rule]bool{}, recorded: e.recorded,
 	}
 	for _, g := range s.groups {
-		if !e.due(g, m.Now) { // also while the tables stand still
+		if !e.due(g, m) {
 			continue
 		}
 		for _, r := range g.rules {
@@ -164,16 +164,17 @@ func (e *Evaluator) Evaluate(ctx context.Context, s *Set, m Moment) (said []Said
 	return o.said, faults, nil
 }
 
-// due reports whether a group's interval has begun since it was last evaluated.
-func (e *Evaluator) due(g *group, at time.Time) bool {
+// due reports whether a group's interval has begun since it was last evaluated, by the
+// clock: also while the tables stand still. The past has intervals of its own.
+func (e *Evaluator) due(g *group, m Moment) bool {
 	if g.interval == 0 {
 		return true
 	}
-	now := at.UnixMilli() / g.interval.Milliseconds()
-	if last, was := e.last[g.file+"\x00"+g.name]; was && now == last {
+	now, key := m.Now.UnixMilli()/g.interval.Milliseconds(), fmt.Sprint(m.Past, " ", g.file, "\x00", g.name)
+	if last, was := e.last[key]; was && now == last {
 		return false
 	}
-	e.last[g.file+"\x00"+g.name] = now
+	e.last[key] = now
 	return true
 }
 
@@ -450,7 +451,8 @@ func (o *round) tell() (faults []Fault) {
 	}
 	for _, v := range o.verdicts {
 		v.Suppressed = suppressors(v.Key, v.Labels)
-		if o.Repeat != nil {
+		// What comes out of a backlog passes hours of its own in no time.
+		if o.Repeat != nil && !o.Past && o.Now.Sub(o.At) <= maxMissed {
 			v.Repeat = o.Repeat(v.Labels)
 		}
 		if !o.news(v.Key, v.Evaluation) {

@@ -472,6 +472,63 @@ groups:
 		`9 "behind" Behind{} firing breached`, `10 "slow" Slow{} firing breached`)
 }
 
+// The past does not take the interval of what only the present tells.
+func TestIntervalOfThePresent(t *testing.T) {
+	s := newStand(t, "groups: [{name: g, interval: 10s, rules: [{alert: Lag, expr: lag > 1}, {alert: X, expr: x > 1}]}]")
+	s.now += 9
+	s.past = true
+	s.second(values{"lag": 2, "x": 2})
+	s.past = false
+	s.evaluate()
+	s.want(`10 "g" X{} firing breached`, `10 "g" Lag{} firing breached`)
+}
+
+// Who comes out of a backlog of hours repeats nothing on the way.
+func TestRepeatIsOfThePresent(t *testing.T) {
+	s := newStand(t, causeAndEffect)
+	s.repeat = func(map[string]string) time.Duration { return 3 * time.Second }
+	s.behind = 3600
+	for range 5 {
+		s.now++
+		s.tables.add(s.tableRule("effect"), (s.now-s.behind)*1000, promql.Vector{{F: 1, Metric: labels.FromStrings(model.MetricNameLabel, "effect")}})
+		s.evaluate()
+	}
+	s.want(`1 "g" Effect{} firing breached`)
+	s.past = true
+	s.behind = 0
+	s.now += 10
+	s.second(values{"effect": 1})
+	s.want()
+	s.past = false
+	s.second(values{"effect": 1})
+	s.want(`17 "g" Effect{} firing repeated`)
+}
+
+// What was recorded with a hole, since others evaluated meanwhile, does not tell that a
+// condition has ceased to hold, until the hole is out of sight.
+func TestRecordingWithAHole(t *testing.T) {
+	s := newStand(t, `
+groups:
+- name: g
+  rules:
+  - {record: 'r', expr: x}
+  - {alert: High, expr: 'avg_over_time(r[10s]) > 4'}
+`)
+	for range 20 {
+		s.second(values{"x": 5})
+	}
+	s.want(`1 "g" High{} firing breached`)
+	s.now += 120
+	for range 9 {
+		s.second(values{"x": 3})
+	}
+	s.want()
+	for range 3 {
+		s.second(values{"x": 3})
+	}
+	s.want(`152 "g" High{} resolved cleared`)
+}
+
 func TestRecordingRules(t *testing.T) {
 	s := newStand(t, `
 groups:

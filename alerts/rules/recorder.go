@@ -25,7 +25,8 @@ type recorder struct {
 	span   int64                          // milliseconds
 	byName map[string]map[uint64]*written // by the hash of the labels
 	given  map[*rule]map[uint64]bool      // what a rule gave last time
-	since  map[string]int64               // when a name was first recorded, in Unix milliseconds
+	since  map[string]int64               // from when on a name was recorded without a hole, in Unix milliseconds
+	newest map[string]int64               // when it was last
 }
 
 // written is one recorded series.
@@ -38,7 +39,7 @@ type written struct {
 const density = int64(time.Second / time.Millisecond)
 
 func newRecorder() *recorder {
-	return &recorder{byName: map[string]map[uint64]*written{}, given: map[*rule]map[uint64]bool{}, since: map[string]int64{}}
+	return &recorder{byName: map[string]map[uint64]*written{}, given: map[*rule]map[uint64]bool{}, since: map[string]int64{}, newest: map[string]int64{}}
 }
 
 // keep sets how far back samples are kept, and forgets what no rule of a set gives.
@@ -46,6 +47,7 @@ func (r *recorder) keep(s *Set) {
 	r.span = (s.reach + lookback).Milliseconds()
 	maps.DeleteFunc(r.byName, func(name string, _ map[uint64]*written) bool { return !s.recorded[name] })
 	maps.DeleteFunc(r.since, func(name string, _ int64) bool { return !s.recorded[name] })
+	maps.DeleteFunc(r.newest, func(name string, _ int64) bool { return !s.recorded[name] })
 	maps.DeleteFunc(r.given, func(by *rule, _ map[uint64]bool) bool { return !s.has(by) })
 }
 
@@ -63,12 +65,22 @@ func (r *recorder) complete(s *Set, by *rule, at int64) bool {
 	return true
 }
 
+// hole returns how far apart two samples are between which something is missing: somebody
+// else evaluated, or nobody.
+func (r *rule) hole() time.Duration {
+	if r.group == nil {
+		return time.Minute
+	}
+	return max(time.Minute, 2*r.group.interval)
+}
+
 // add takes in all that a rule gave at a time, in Unix milliseconds.
 func (r *recorder) add(by *rule, t int64, v promql.Vector) error {
 	name := by.record
-	if _, known := r.since[name]; !known {
+	if newest, known := r.newest[name]; !known || t-newest > by.hole().Milliseconds() {
 		r.since[name] = t
 	}
+	r.newest[name] = t
 	known := r.byName[name]
 	if known == nil {
 		known = map[uint64]*written{}

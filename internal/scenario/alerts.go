@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -180,10 +181,12 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 		}
 	}
 	known := w.book.Rows()
-	for _, at := range append(w.covered.Round(t.wall, t.watermark(), t.wall, t.given.Pane), t.wall) {
-		silenced := w.silences.Active(t.wall, at)
+	before := maps.Clone(known)
+	missed := w.covered.Present(t.wall, t.watermark(), t.wall, t.given.Pane, t.given.Pane)
+	for i, at := range append(missed, t.wall) {
+		past, silenced := i < len(missed), w.silences.Active(t.wall, at)
 		said, faults, err := w.evaluator.Evaluate(ctx, w.set, rules.Moment{
-			At: at, Now: at, Past: at.Before(t.wall), Series: w.store.Snapshot(at), Known: known,
+			At: at, Now: at, Past: past, Series: w.store.Snapshot(at), Known: known,
 			Suppress: func(map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor {
 				return func(_ string, labels map[string]string) []alerts.Suppressor { return silenced.Of(labels) }
 			},
@@ -194,11 +197,14 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		if past {
+			said = rules.Unseen(said, before)
+		}
 		for _, one := range said {
 			t.Send(t.names.Evaluations(), 0, []byte(one.Key), one.Append(nil))
 		}
 		rules.Take(known, said, nil)
-		news = news || len(said) > 0
+		news = news || past || len(said) > 0 // there may be more of the past
 	}
 	return news, nil
 }
