@@ -124,7 +124,10 @@ func (c *channel) publish(ctx context.Context, m *Message) (uint64, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sent, err := c.ch.PublishWithDeferredConfirmWithContext(ctx, Exchange, m.RoutingKey, true, false, amqp.Publishing{
+	written := make(chan struct{})
+	defer close(written)
+	defer context.AfterFunc(ctx, func() { c.closeUnless(written) })()
+	sent, err := c.ch.PublishWithDeferredConfirm(Exchange, m.RoutingKey, true, false, amqp.Publishing{
 		MessageId: m.ID, CorrelationId: m.Correlation, Type: m.Type, AppId: AppID, ContentType: m.ContentType,
 		DeliveryMode: amqp.Persistent, Timestamp: m.Time, Headers: headers, Body: m.Body,
 	})
@@ -133,6 +136,16 @@ func (c *channel) publish(ctx context.Context, m *Message) (uint64, error) {
 	}
 	c.unanswered[sent.DeliveryTag] = sent
 	return sent.DeliveryTag, nil
+}
+
+// closeUnless closes the connection if a message is not written soon: a broker that has
+// raised an alarm reads nothing, and whoever writes waits for as long.
+func (c *channel) closeUnless(written <-chan struct{}) {
+	select {
+	case <-written:
+	case <-time.After(drain):
+		c.conn.CloseDeadline(time.Now())
+	}
 }
 
 func (c *channel) events() <-chan event { return c.out }

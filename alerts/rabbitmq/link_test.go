@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -17,10 +18,11 @@ type wireBroker struct {
 	t       *testing.T
 	conn    net.Conn
 	answers [][]byte
+	deaf    func() // optional: called with the first message, of which nothing more is read
 }
 
 // startWireBroker returns the address of one that takes a single connection.
-func startWireBroker(t *testing.T, answers ...[]byte) (url string) {
+func startWireBroker(t *testing.T, b *wireBroker) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,7 +35,7 @@ func startWireBroker(t *testing.T, answers ...[]byte) (url string) {
 			return
 		}
 		defer conn.Close()
-		b := &wireBroker{t, conn, answers}
+		b.t, b.conn = t, conn
 		b.serve()
 	}()
 	return "amqp://" + l.Addr().String()
@@ -66,6 +68,11 @@ func (b *wireBroker) serve() {
 		}
 		payload := make([]byte, binary.BigEndian.Uint32(head[3:])+1)
 		if _, err := io.ReadFull(b.conn, payload); err != nil {
+			return
+		}
+		if head[0] == 2 && b.deaf != nil { // the properties of a message
+			b.deaf()
+			<-b.t.Context().Done()
 			return
 		}
 		channel := binary.BigEndian.Uint16(head[1:])
@@ -132,7 +139,7 @@ func TestAnswers(t *testing.T) {
 		{"a refusal covers", [][]byte{nil, nil, wireAck(2, false), wireAnswer(60<<16|120, 4, true)}, "nann"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := Config{URL: startWireBroker(t, tt.answers...)}
+			c := Config{URL: startWireBroker(t, &wireBroker{answers: tt.answers})}
 			if err := c.fill(); err != nil {
 				t.Fatal(err)
 			}
@@ -163,5 +170,33 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("answers %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// A broker that reads nothing, as in an alarm, holds up nobody who is to end.
+func TestPublishEnds(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	c := Config{URL: startWireBroker(t, &wireBroker{deaf: cancel})}
+	if err := c.fill(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := c.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.publish(ctx, &Message{ID: "large", Body: make([]byte, 64<<20)}) // more than a socket takes
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("it was sent to a broker that does not read")
+		}
+	case <-time.After(drain + 10*time.Second):
+		t.Error("it waits for ever")
 	}
 }

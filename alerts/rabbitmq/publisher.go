@@ -67,7 +67,8 @@ type rest struct {
 
 // link is a channel in confirm mode.
 type link interface {
-	// publish sends a message, which the broker will answer under the number, from 1.
+	// publish sends a message, which the broker will answer under the number, from 1. The
+	// end of ctx ends only what has taken too long by then.
 	publish(ctx context.Context, m *Message) (number uint64, err error)
 	// events tells what the broker says. The event closed is the last.
 	events() <-chan event
@@ -268,7 +269,7 @@ func (p *Publisher) send(ctx context.Context, b *batch) error {
 		if !ok {
 			return nil
 		}
-		number, err := p.link.publish(context.WithoutCancel(ctx), &b.messages[i])
+		number, err := p.link.publish(ctx, &b.messages[i])
 		b.fly(i, number) // also after an error, without a number: nobody knows how far it came
 		if err != nil {
 			return err
