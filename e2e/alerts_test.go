@@ -59,6 +59,7 @@ func ownRabbitMQ(t *testing.T, name string, env ...string) *servers.RabbitMQ {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		_ = rabbit.Kill() // it would take its time, for data that nobody needs; it may be down
 		if err := rabbit.Stop(ctx); err != nil {
 			t.Error(err)
 		}

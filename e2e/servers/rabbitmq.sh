@@ -94,10 +94,11 @@ configure() {
 }
 
 # running DIR: the Erlang machine of DIR is there. It tells its folder as an argument.
-running() {
-    local pid
-    pid=$(cat "$1/rabbitmq.pid" 2>/dev/null) || return 1
-    [[ $pid =~ ^[0-9]+$ ]] && tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF -e "RABBITMQ_MNESIA_BASE=$1/mnesia"
+running() { is_node "$1" "$(cat "$1/rabbitmq.pid" 2>/dev/null)"; }
+
+# is_node DIR PID: the process is the Erlang machine of DIR.
+is_node() {
+    [[ $2 =~ ^[0-9]+$ ]] && tr '\0' '\n' <"/proc/$2/environ" 2>/dev/null | grep -qxF -e "RABBITMQ_MNESIA_BASE=$1/mnesia"
 }
 
 port_of() { sed -n 's/^listeners.tcp.1 = .*:\([0-9]*\)$/\1/p' "$1/rabbitmq.conf"; }
@@ -111,18 +112,23 @@ ctl() {
 
 stop() {
     [[ -f $1/rabbitmq.conf ]] || die "$1 was not made by rabbitmq.sh start"
-    local dir port deadline=$((SECONDS + 30))
+    local dir port pid deadline=$((SECONDS + 30))
     dir=$(cd "$1" && pwd)
-    ! running "$dir" || kill "$(<"$dir/rabbitmq.pid")" 2>/dev/null || true
-    while running "$dir"; do
+    pid=$(cat "$dir/rabbitmq.pid" 2>/dev/null) || true # the node removes it long before it has ended
+    ! is_node "$dir" "$pid" || kill "$pid" 2>/dev/null || true
+    while is_node "$dir" "$pid"; do
         if ((SECONDS >= deadline)); then
-            echo "rabbitmq.sh: process $(<"$dir/rabbitmq.pid") has not ended within 30 s, killed" >&2
-            kill -KILL "$(<"$dir/rabbitmq.pid")" 2>/dev/null || true
+            echo "rabbitmq.sh: process $pid has not ended within 30 s, killed" >&2
+            kill -KILL "$pid" 2>/dev/null || true
         fi
         sleep 0.1
     done
     port=$(port_of "$dir")
-    ERL_EPMD_PORT=$((port + 4)) epmd -kill >/dev/null 2>&1 || true
+    deadline=$((SECONDS + 5)) # the port mapper stays until it has seen that the node is gone
+    while listening $((port + 4)) && ((SECONDS < deadline)); do
+        ERL_EPMD_PORT=$((port + 4)) epmd -kill >/dev/null 2>&1 || true
+        sleep 0.1
+    done
     rm -f "$dir/rabbitmq.pid" "$dir/pid"
 }
 
