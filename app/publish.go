@@ -58,6 +58,9 @@ func (a *alerting) measureOutbox(ctx context.Context) error {
 // refusedPause is how long a publisher waits after RabbitMQ refused what is configured.
 const refusedPause = time.Minute
 
+// topologyPart is what is told of the queues that are declared.
+const topologyPart = "queues"
+
 // waits tells people why messages are not published.
 func waits(reason error) string {
 	const what = "messages wait in the outbox: "
@@ -89,6 +92,13 @@ func (a *alerting) publish(ctx context.Context) error {
 			}
 		},
 		Blocked: a.observer.Blocked,
+		Declared: func(err error) {
+			if err == nil {
+				a.stages.notes.clear(topologyPart)
+			} else {
+				a.stages.notes.set(topologyPart, "alerts are published, but "+err.Error())
+			}
+		},
 	}
 	publisher, err := rabbitmq.New(cfg)
 	if err != nil {

@@ -30,11 +30,24 @@ const silencesPart = "silences"
 // follow keeps the book.
 func (s *silencing) follow(ctx context.Context) error {
 	defer s.close()
-	update := func(_ int32, _ int64, key string, value []byte) error { return s.book.Update(key, value) }
+	update := func(_ int32, _ int64, key string, value []byte) error {
+		s.take(key, value)
+		return nil
+	}
 	return s.stages.follow(ctx, s.stages.o.names().Silences(), update, func() {
 		s.restored.Store(true)
 		s.stages.status.clear(silencesPart)
 	})
+}
+
+// take takes in a record of the topic. One that is not understood, such as of a newer
+// version of the program, is told of and left out: it is better to tell too much than to
+// tell nobody anything.
+func (s *silencing) take(key string, value []byte) {
+	if err := s.book.Update(key, value); err != nil {
+		s.stages.notes.set(silencesPart, "a record is not understood and silences nothing: "+err.Error())
+		s.stages.o.Logger.Error("a record is not understood and silences nothing", "error", err)
+	}
 }
 
 func (s *silencing) close() {
@@ -48,16 +61,20 @@ func (s *silencing) close() {
 
 // send produces records in their order.
 func (s *silencing) send(ctx context.Context, records []kafka.Message) error {
+	sender, err := s.open()
+	if err != nil {
+		return err
+	}
+	return sender.Send(ctx, s.stages.o.names().Silences(), records)
+}
+
+func (s *silencing) open() (_ *kafka.Sender, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sender == nil {
-		sender, err := kafka.NewSender(s.stages.o.Kafka)
-		if err != nil {
-			return err
-		}
-		s.sender = sender
+		s.sender, err = kafka.NewSender(s.stages.o.Kafka)
 	}
-	return s.sender.Send(ctx, s.stages.o.names().Silences(), records)
+	return s.sender, err
 }
 
 // saveTimeout is how long somebody waits for a silence to be kept.
@@ -70,10 +87,12 @@ func (s *silencing) save(ctx context.Context, changes []silences.Change) error {
 	records := make([]kafka.Message, len(changes))
 	for i, c := range changes {
 		records[i] = kafka.Message{Key: []byte(c.Key), Value: c.Append(nil)}
-		s.stages.o.Logger.Info("silence", "id", c.Silence, "change", c.Kind, "matchers", c.Matchers, "ends", c.Ends, "by", c.By, "comment", c.Comment)
 	}
 	if err := s.send(ctx, records); err != nil {
 		return err
+	}
+	for _, c := range changes {
+		s.stages.o.Logger.Info("silence", "id", c.Silence, "change", c.Kind, "matchers", c.Matchers, "ends", c.Ends, "by", c.By, "comment", c.Comment)
 	}
 	for {
 		has, changed := s.book.Has(changes[len(changes)-1].Key)

@@ -3,13 +3,15 @@
 // and silences the alerts of these tables:
 //
 //	GET    /api/v2/alerts               alerts that fire, and what suppresses them
+//	GET    /api/v2/alerts/groups        the same, as one group
 //	GET    /api/v2/silences             silences, with the history of each
 //	POST   /api/v2/silences             makes or changes one
 //	GET    /api/v2/silence/{id}
 //	DELETE /api/v2/silence/{id}         ends it; ?by= and ?comment= say who and why
 //	GET    /api/v2/receivers, /api/v2/status
 //
-// The lists take filter=, a matcher each, and alerts active=, silenced= and inhibited=.
+// The lists take filter=, a matcher each, and alerts active=, silenced=, inhibited=, muted=
+// and receiver=.
 // Alerts cannot be posted: they come of the tables.
 package api
 
@@ -22,6 +24,8 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +61,7 @@ func Handler(o Options) http.Handler {
 	s := server{o}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v2/alerts", s.restored(s.alerts))
+	mux.HandleFunc("GET /api/v2/alerts/groups", s.restored(s.groups))
 	mux.HandleFunc("GET /api/v2/silences", s.restored(s.silences))
 	mux.HandleFunc("POST /api/v2/silences", s.restored(s.save))
 	mux.HandleFunc("GET /api/v2/silence/{id}", s.restored(s.silence))
@@ -120,11 +125,38 @@ type status struct {
 const stale = 5 * time.Minute
 
 func (s server) alerts(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	filter, err := filters(query["filter"])
+	if list, err := s.find(r.URL.Query()); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+	} else {
+		answer(w, list)
+	}
+}
+
+// group is what Alertmanager tells together. Here every alert is told by itself.
+type group struct {
+	Labels   map[string]string `json:"labels"`
+	Receiver receiver          `json:"receiver"`
+	Alerts   []alert           `json:"alerts"`
+}
+
+func (s server) groups(w http.ResponseWriter, r *http.Request) {
+	list, err := s.find(r.URL.Query())
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
+	}
+	groups := []group{}
+	if len(list) > 0 {
+		groups = append(groups, group{map[string]string{}, receiver{Receiver}, list})
+	}
+	answer(w, groups)
+}
+
+// find returns the alerts that are asked for.
+func (s server) find(query url.Values) ([]alert, error) {
+	filter, err := filters(query["filter"])
+	if err != nil {
+		return nil, err
 	}
 	wants := map[string]bool{}
 	for _, name := range []string{"active", "silenced", "inhibited", "muted"} {
@@ -132,12 +164,20 @@ func (s server) alerts(w http.ResponseWriter, r *http.Request) {
 		if wants[name], err = strconv.ParseBool(text); text == "" {
 			wants[name] = true
 		} else if err != nil {
-			refuse(w, http.StatusBadRequest, fmt.Errorf("%s is %q: want true or false", name, text))
-			return
+			return nil, fmt.Errorf("%s is %q: want true or false", name, text)
+		}
+	}
+	list := []alert{}
+	if text := query.Get("receiver"); text != "" {
+		to, err := regexp.Compile("^(?:" + text + ")$")
+		if err != nil {
+			return nil, fmt.Errorf("receiver is %q: want a regular expression: %w", text, err)
+		}
+		if !to.MatchString(Receiver) {
+			return list, nil
 		}
 	}
 	holding := s.Silences.Active(s.Now())
-	list := []alert{}
 	for key, row := range s.Alerts() {
 		if row.State != alerts.Firing || !filter.Match(row.Labels) {
 			continue
@@ -150,7 +190,7 @@ func (s server) alerts(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	slices.SortFunc(list, func(a, b alert) int { return strings.Compare(a.Fingerprint, b.Fingerprint) })
-	answer(w, list)
+	return list, nil
 }
 
 // newAlert shows an alert. Which silences hold is known better than at its newest
@@ -250,8 +290,8 @@ func (s server) silences(w http.ResponseWriter, r *http.Request) {
 	answer(w, list)
 }
 
-// find returns the silence that a request is about.
-func (s server) find(w http.ResponseWriter, id string) *silences.Silence {
+// get returns the silence that a request is about, nil when there is none, which it says.
+func (s server) get(w http.ResponseWriter, id string) *silences.Silence {
 	one := s.Silences.Get(id)
 	if one == nil {
 		refuse(w, http.StatusNotFound, fmt.Errorf("no silence %s: GET /api/v2/silences lists them", id))
@@ -260,7 +300,7 @@ func (s server) find(w http.ResponseWriter, id string) *silences.Silence {
 }
 
 func (s server) silence(w http.ResponseWriter, r *http.Request) {
-	if one := s.find(w, r.PathValue("id")); one != nil {
+	if one := s.get(w, r.PathValue("id")); one != nil {
 		answer(w, newSilence(one, s.Now()))
 	}
 }
@@ -299,7 +339,7 @@ func (s server) save(w http.ResponseWriter, r *http.Request) {
 	want, now := silences.Wish{Matchers: wish.Matchers, Starts: wish.Starts, Ends: wish.Ends, By: wish.By, Comment: wish.Comment}, s.Now()
 	var changes []silences.Change
 	if wish.ID != "" {
-		before := s.find(w, wish.ID)
+		before := s.get(w, wish.ID)
 		if before == nil {
 			return
 		}
@@ -316,7 +356,7 @@ func (s server) save(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s server) expire(w http.ResponseWriter, r *http.Request) {
-	one := s.find(w, r.PathValue("id"))
+	one := s.get(w, r.PathValue("id"))
 	if one == nil {
 		return
 	}
@@ -327,7 +367,11 @@ func (s server) expire(w http.ResponseWriter, r *http.Request) {
 	}
 	change, err := one.Expire(by, r.URL.Query().Get("comment"), s.Now())
 	if err != nil {
-		refuse(w, http.StatusConflict, err)
+		status := http.StatusBadRequest
+		if errors.Is(err, silences.ErrOver) {
+			status = http.StatusConflict
+		}
+		refuse(w, status, err)
 		return
 	}
 	s.keep(w, r, []silences.Change{change})
@@ -339,14 +383,30 @@ func (s server) keep(w http.ResponseWriter, r *http.Request, changes []silences.
 		refuse(w, http.StatusServiceUnavailable, fmt.Errorf("the silence may not be kept, look before you try again: %w", err))
 		return
 	}
-	answer(w, Saved{changes[len(changes)-1].Silence})
+	last := &changes[len(changes)-1]
+	if one := s.Silences.Get(last.Silence); last.Kind == silences.Changed && one != nil && one.State(s.Now()) == silences.Over {
+		refuse(w, http.StatusConflict, fmt.Errorf("silence %s was ended meanwhile: make another one", one.ID))
+		return
+	}
+	answer(w, Saved{last.Silence})
 }
 
 func (s server) status(w http.ResponseWriter, _ *http.Request) {
 	answer(w, map[string]any{
 		"cluster":     map[string]any{"status": "disabled", "peers": []string{}},
 		"versionInfo": map[string]string{"version": s.Version, "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": ""},
-		"config":      map[string]string{"original": s.Policy()},
+		"config":      map[string]string{"original": s.config()},
 		"uptime":      s.Started.UTC(),
 	})
+}
+
+// config returns what clients take for Alertmanager's configuration: all goes to one
+// receiver. The policy is in it for people to read.
+func (s server) config() string {
+	var b strings.Builder
+	for line := range strings.Lines(s.Policy()) {
+		b.WriteString("# " + strings.TrimRight(line, "\n") + "\n")
+	}
+	fmt.Fprintf(&b, "route:\n  receiver: %[1]s\nreceivers:\n- name: %[1]s\n", Receiver)
+	return b.String()
 }

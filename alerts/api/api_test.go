@@ -28,7 +28,8 @@ type desk struct {
 	book    *silences.Book
 	rows    map[string]*alerts.Row
 	missing string
-	fault   error // of what keeps changes
+	fault   error  // of what keeps changes
+	before  func() // called before changes are kept; nil: nothing
 	now     time.Time
 }
 
@@ -38,6 +39,9 @@ func newDesk(t *testing.T) *desk {
 		Alerts: func() map[string]*alerts.Row { return d.rows }, Silences: d.book, Now: func() time.Time { return d.now },
 		Missing: func() string { return d.missing }, Version: "v1", Started: noon, Policy: func() string { return "repeat_interval: 1h" },
 		Save: func(_ context.Context, changes []silences.Change) error {
+			if d.before != nil {
+				d.before()
+			}
 			for _, c := range changes {
 				if d.fault == nil {
 					d.fault = d.book.Update(c.Key, c.Append(nil))
@@ -131,7 +135,7 @@ func TestAlerts(t *testing.T) {
 	for query, want := range map[string]string{
 		"": "Costs Errors Slow", "?silenced=false": "Costs Slow", "?inhibited=false": "Costs Errors", "?muted=false": "Errors Slow",
 		"?filter=" + url.QueryEscape(`alertname=~"S.*|E.*"`): "Errors Slow", "?filter=severity%3Dpage&filter=alertname%3DSlow": "Slow",
-		"?active=false": "Costs Errors Slow", "?silenced=false&inhibited=false&muted=false": "",
+		"?active=false": "Costs Errors Slow", "?receiver=error.*": "Costs Errors Slow", "?receiver=error": "", "?silenced=false&inhibited=false&muted=false": "",
 	} {
 		if names := strings.Join(slices.Sorted(maps.Keys(d.alerts(query))), " "); names != want {
 			t.Errorf("%s: %s, want %s", query, names, want)
@@ -144,6 +148,19 @@ func TestAlerts(t *testing.T) {
 	var message string
 	d.ask("GET", "alerts?silenced=perhaps", "", 400, &message)
 	d.ask("GET", "alerts?filter=x", "", 400, &message)
+	d.ask("GET", "alerts/groups?receiver=(", "", 400, &message)
+	var groups []struct {
+		Labels   map[string]string
+		Receiver struct{ Name string }
+		Alerts   []shown
+	}
+	d.ask("GET", "alerts/groups?filter=alertname%3DSlow", "", 200, &groups)
+	if len(groups) != 1 || groups[0].Receiver.Name != "error_event" || groups[0].Labels == nil || len(groups[0].Alerts) != 1 || groups[0].Alerts[0].Fingerprint == "" {
+		t.Errorf("groups: %+v", groups)
+	}
+	if d.ask("GET", "alerts/groups?filter=alertname%3DNone", "", 200, &groups); groups == nil || len(groups) > 0 {
+		t.Errorf("no alerts: %+v", groups)
+	}
 }
 
 // kept is a silence as a client sees it.
@@ -201,6 +218,23 @@ func TestSilenceIsMadeChangedAndEnded(t *testing.T) {
 	}
 }
 
+// Who changes a silence that somebody ends at the same time is told so.
+func TestChangeOfWhatEndsMeanwhile(t *testing.T) {
+	d := newDesk(t)
+	var saved api.Saved
+	d.ask("POST", "silences", wish, 200, &saved)
+	ended, err := d.book.Get(saved.ID).Expire("eva", "done", d.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.before = func() { d.fault = d.book.Update(ended.Key, ended.Append(nil)) }
+	var message string
+	d.ask("POST", "silences", strings.Replace(wish, "{", `{"id":"`+saved.ID+`",`, 1), 409, &message)
+	if !strings.Contains(message, "ended meanwhile") {
+		t.Errorf("message %q", message)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	d := newDesk(t)
 	var message string
@@ -216,12 +250,16 @@ func TestRefused(t *testing.T) {
 	d.ask("POST", "silences", strings.Replace(wish, "{", `{"id":"x",`, 1), 404, &message)
 	d.ask("GET", "silence/x", "", 404, &message)
 	d.ask("DELETE", "silence/x", "", 404, &message)
+	var long api.Saved
+	d.ask("POST", "silences", wish, 200, &long)
+	d.ask("DELETE", "silence/"+long.ID+"?comment="+strings.Repeat("x", 5000), "", 400, &message)
+	d.ask("DELETE", "silence/"+long.ID, "", 200, &long)
 	res, err := http.Post(d.url+"silences", "application/x-www-form-urlencoded", strings.NewReader(wish))
 	if err != nil {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	if res.StatusCode != http.StatusUnsupportedMediaType || len(d.book.All()) > 0 {
+	if res.StatusCode != http.StatusUnsupportedMediaType || len(d.book.All()) > 1 {
 		t.Errorf("a form: %s", res.Status)
 	}
 	d.missing = "not yet"
@@ -245,7 +283,7 @@ func TestStatus(t *testing.T) {
 		Cluster     struct{ Status string }
 	}
 	d.ask("GET", "status", "", 200, &status)
-	if status.VersionInfo.Version != "v1" || status.Config.Original != "repeat_interval: 1h" || !status.Uptime.Equal(noon) || status.Cluster.Status != "disabled" {
+	if status.VersionInfo.Version != "v1" || status.Config.Original != "# repeat_interval: 1h\nroute:\n  receiver: error_event\nreceivers:\n- name: error_event\n" || !status.Uptime.Equal(noon) || status.Cluster.Status != "disabled" {
 		t.Errorf("status: %+v", status)
 	}
 	var receivers []struct{ Name string }

@@ -37,7 +37,8 @@ type Config struct {
 	// Declare declares the exchanges and the queue above. Otherwise they are left to
 	// others, and the exchange must be there.
 	Declare bool
-	// Topology is declared, too, whether Declare is set or not.
+	// Topology is declared, too, whether Declare is set or not. What of it is refused is told
+	// to the Observer, and keeps nothing from being published.
 	Topology Topology
 
 	InFlight       int           // most messages that are not confirmed; default 64
@@ -165,7 +166,7 @@ func (c *Config) declare(conn *amqp.Connection) error {
 		}
 		return nil
 	}
-	if err := c.declareOwn(with); err != nil {
+	if err := c.declareOwn(with); err != nil || len(c.Topology.Queues) == 0 {
 		return err
 	}
 	var errs []error
@@ -173,7 +174,14 @@ func (c *Config) declare(conn *amqp.Connection) error {
 		q := &c.Topology.Queues[i]
 		errs = append(errs, with("queue "+q.Name, q.declare))
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err != nil {
+		c.Logger.Error("queues of the topology are not as they should be", "error", err)
+	}
+	if c.Observer.Declared != nil {
+		c.Observer.Declared(err)
+	}
+	return nil
 }
 
 func (c *Config) declareOwn(with func(what string, f func(ch *amqp.Channel) error) error) error {

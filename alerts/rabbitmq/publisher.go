@@ -45,6 +45,7 @@ type Observer struct {
 	Republished func(m *Message, why string)
 	Connected   func(is bool, reason error)
 	Blocked     func(is bool)
+	Declared    func(err error) // what of the topology was refused, nil for nothing; once for every connection
 }
 
 // Publisher publishes over one connection, which it opens with the first call of Publish,

@@ -101,6 +101,7 @@ func (q *Queue) problems(seen map[string]bool) (list []string) {
 	for _, name := range slices.Sorted(maps.Keys(q.Arguments)) {
 		_, twice := q.own()[name]
 		check(strings.HasPrefix(name, "x-") && !twice, "argument %s: want one that begins with x- and is not said otherwise", name)
+		check(amqp.Table{name: q.Arguments[name]}.Validate() == nil, "argument %s is %v: want a text, a number, true or false", name, q.Arguments[name])
 	}
 	return list
 }

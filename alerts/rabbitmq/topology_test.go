@@ -57,6 +57,7 @@ func TestTopologyMistakes(t *testing.T) {
 		`queues: [{name: x, bind: [a], delivery_limit: 2}]`:                                "would drop messages",
 		`queues: [{name: x, bind: [a], type: stream, max_length: 2}]`:                      "a stream has neither",
 		`queues: [{name: x, bind: [a], arguments: {ttl: 2}}]`:                              "argument ttl",
+		`queues: [{name: x, bind: [a], arguments: {x-a: {b: c}}}]`:                         "want a text",
 		`queues: [{name: x, bind: [a], arguments: {x-queue-type: classic}}]`:               "argument x-queue-type",
 	} {
 		if _, err := ParseTopology("t.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "t.yaml") {

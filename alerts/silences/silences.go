@@ -4,7 +4,7 @@
 //	Change ─▶ compacted topic ─▶ Book of every instance ─▶ Suppressors
 //
 // A silence is the list of what was said of it, in the order of the topic: it was made,
-// changed, ended early. Every such Change is a record under a key of its own, so that
+// changed, ended early, which is for good. Every such Change is a record under a key of its own, so that
 // two people who change a silence at once on two instances lose nothing, compaction
 // keeps all of it, and every reader comes to the same end. Once a silence is long over
 // its records are removed by tombstones.
@@ -105,8 +105,12 @@ func (w *Wish) check(now time.Time) error {
 	check(w.Ends.After(now), "it ends at %s, and that has passed: it is %s", text(w.Ends), text(now))
 	check(strings.TrimSpace(w.By) != "", "nobody is named: say who makes it")
 	check(strings.TrimSpace(w.Comment) != "", "no comment: say why it is made")
+	check(len(w.By)+len(w.Comment) <= maxText, "name and comment have %d bytes: want %d at most", len(w.By)+len(w.Comment), maxText)
 	return errors.Join(errs...)
 }
+
+// maxText is the most bytes of a name and a comment.
+const maxText = 4096
 
 func text(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
@@ -126,6 +130,9 @@ func Create(w Wish, now time.Time) (Change, error) {
 // it ends, and another one begins, whose change is the last.
 func (s *Silence) Change(w Wish, now time.Time) ([]Change, error) {
 	state := s.State(now)
+	if len(s.History) >= maxChanges {
+		return s.replace(w, now)
+	}
 	if state == Active && (w.Starts.Equal(s.Starts) || w.Starts.Before(now)) && w.Matchers.Equal(s.Matchers) {
 		w.Starts = s.Starts
 		return one(w.change(s.ID, Changed, now), w.check(now))
@@ -134,8 +141,16 @@ func (s *Silence) Change(w Wish, now time.Time) ([]Change, error) {
 		w.Starts = later(w.Starts, now)
 		return one(w.change(s.ID, Changed, now), w.check(now))
 	}
+	return s.replace(w, now)
+}
+
+// maxChanges is how many changes a silence may have before another one takes its place.
+const maxChanges = 100
+
+// replace ends the silence, unless it is over, and begins another one.
+func (s *Silence) replace(w Wish, now time.Time) ([]Change, error) {
 	created, err := Create(w, now)
-	if err != nil || state == Over {
+	if err != nil || s.State(now) == Over {
 		return one(created, err)
 	}
 	expired, err := s.Expire(w.By, "replaced by "+created.Silence, now)
@@ -163,6 +178,9 @@ var ErrOver = errors.New("the silence is over")
 func (s *Silence) Expire(by, comment string, now time.Time) (Change, error) {
 	if s.State(now) == Over {
 		return Change{}, fmt.Errorf("silence %s ended at %s: %w", s.ID, text(s.Ends), ErrOver)
+	}
+	if len(by)+len(comment) > maxText {
+		return Change{}, fmt.Errorf("silence: name and comment have %d bytes: want %d at most", len(by)+len(comment), maxText)
 	}
 	w := Wish{Matchers: s.Matchers, Starts: s.Starts, Ends: now, By: by, Comment: comment}
 	if now.Before(s.Starts) {
@@ -255,8 +273,14 @@ func (b *Book) Update(key string, value []byte) error {
 		history = append(history, c)
 	}
 	if delete(b.all, id); len(history) > 0 {
-		newest := history[len(history)-1]
-		b.all[id] = &Silence{ID: id, Matchers: newest.Matchers, Starts: newest.Starts, Ends: newest.Ends, History: history}
+		s := &Silence{ID: id, History: history}
+		for _, c := range history {
+			s.Matchers, s.Starts, s.Ends = c.Matchers, c.Starts, c.Ends
+			if c.Kind == Expired { // for good: who changed it at the same time, changed nothing
+				break
+			}
+		}
+		b.all[id] = s
 	}
 	close(b.changed)
 	b.changed = make(chan struct{})

@@ -97,6 +97,7 @@ func TestWishesThatAreRefused(t *testing.T) {
 		{func(w *silences.Wish) { w.Starts, w.Ends = noon.Add(-2*time.Hour), noon.Add(-time.Hour) }, "that has passed"},
 		{func(w *silences.Wish) { w.By = " " }, "say who"},
 		{func(w *silences.Wish) { w.Comment = "" }, "say why"},
+		{func(w *silences.Wish) { w.Comment = strings.Repeat("x", 5000) }, "4096 at most"},
 	} {
 		w := wish(t, "tenant=acme", 3)
 		tt.change(&w)
@@ -265,6 +266,47 @@ func TestBooksAgree(t *testing.T) {
 		if diff := cmp.Diff(first.All(), second.All()); diff != "" {
 			t.Fatalf("seed %d (-followed +began at the end):\n%s", seed, diff)
 		}
+	}
+}
+
+// Of two who say something at once neither is forgotten; what has ended stays so.
+func TestEndIsForGood(t *testing.T) {
+	b := silences.NewBook()
+	s := create(t, b, wish(t, "tenant=acme", 3), noon)
+	now := noon.Add(time.Hour)
+	longer := wish(t, "tenant=acme", 9)
+	longer.By = "ben"
+	changes, err := s.Change(longer, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, err := s.Expire("eva", "done", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = put(t, b, ended, changes[0])
+	if s.State(now) != silences.Over || len(s.History) != 3 {
+		t.Errorf("silence %+v, want it over, and three changes", s)
+	}
+}
+
+// A silence that is changed again and again is another one at last.
+func TestHistoryIsBounded(t *testing.T) {
+	b := silences.NewBook()
+	s := create(t, b, wish(t, "tenant=acme", 3), noon)
+	first := s.ID
+	for n := range 150 {
+		w := wish(t, "tenant=acme", 4+n)
+		changes, err := s.Change(w, noon.Add(time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s = put(t, b, changes...); !s.Ends.Equal(w.Ends) || s.State(noon.Add(time.Hour)) != silences.Active {
+			t.Fatalf("change %d: %+v", n, s)
+		}
+	}
+	if n := len(b.Get(first).History); n > 101 || s.ID == first || b.Get(first).State(noon.Add(time.Hour)) != silences.Over {
+		t.Errorf("the first has %d changes, the last is %s", n, s.ID)
 	}
 }
 

@@ -113,9 +113,9 @@ async function refresh() {
       return answer;
     }));
     answers.forEach((answer, i) => draw(tables[i], answer));
-    await refreshAlerts();
     const { watermark, lag_seconds: lag } = answers[0];
     status(watermark === null ? "no event yet" : "complete up to " + new Date(watermark).toLocaleTimeString() + ", " + Math.round(lag) + " s behind");
+    await refreshAlerts();
   } catch (e) {
     status(e instanceof TypeError ? "the program does not answer" : e.message, true);
   }

@@ -1,0 +1,35 @@
+package app
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"ragstreams/alerts/match"
+	"ragstreams/alerts/silences"
+)
+
+// A record that is not understood ends nothing, and those after it hold.
+func TestSilenceThatIsNotUnderstood(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	s := &silencing{book: silences.NewBook(), stages: &stages{o: &Options{Logger: slog.New(slog.DiscardHandler)}, notes: newStatus()}}
+	for key, value := range map[string]string{"a/1": `{"format":2,"silence":"a"}`, "b/1": "{", "": ""} {
+		s.take(key, []byte(value))
+	}
+	if notes := strings.Join(s.stages.notes.missing(), ""); !strings.Contains(notes, "silences nothing") {
+		t.Errorf("notes %q", notes)
+	}
+	m, err := match.Parse("tenant=acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := silences.Create(silences.Wish{Matchers: m, Starts: now, Ends: now.Add(time.Hour), By: "ana", Comment: "x"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.take(c.Key, c.Append(nil))
+	if all := s.book.Active(now); len(all) != 1 {
+		t.Errorf("%d silences hold, want one", len(all))
+	}
+}
