@@ -19,9 +19,10 @@ const (
 	evaluateEvery = 100 * time.Millisecond // when they have, at most
 	evaluateIdle  = time.Second            // when they have not, for silence may alert, too
 	// Evaluations may take a fifth of a core; what they take more than that, for a while, is
-	// made up for by waiting.
-	evaluateShare  = 0.2
-	evaluateCredit = time.Second
+	// made up for by waiting, but not for longer than ten seconds.
+	evaluateShare   = 0.2
+	evaluateCredit  = time.Second
+	evaluateMostDue = 3 * time.Second
 	// evaluatePatience is how far apart two evaluations are between which something was
 	// missed, as a multiple of what one takes: it is more than what their share allows.
 	evaluatePatience = 10
@@ -59,10 +60,11 @@ func (a *alerting) evaluate(ctx context.Context) error {
 			continue
 		}
 		seen, began = offsets, time.Now()
-		if err := a.round(ctx, sender); err != nil {
+		took, err := a.round(ctx, sender)
+		if err != nil {
 			return err
 		}
-		pace.took(began, time.Now())
+		pace.took(began, took)
 		if time.Since(forgot) >= time.Hour {
 			forgot = time.Now()
 			if err := a.silencing.forget(ctx); err != nil {
@@ -72,11 +74,10 @@ func (a *alerting) evaluate(ctx context.Context) error {
 	}
 }
 
-// pacer says when an evaluation may begin.
+// pacer says when evaluations may begin.
 type pacer struct {
 	began time.Time     // of the newest
-	ended time.Time     // of the newest
-	debt  time.Duration // when it ended: what evaluations took beyond their share
+	debt  time.Duration // then: what evaluations took, it included, beyond their share
 }
 
 func (p *pacer) ready(now time.Time) bool {
@@ -85,12 +86,12 @@ func (p *pacer) ready(now time.Time) bool {
 
 // owes returns what is left of the debt.
 func (p *pacer) owes(now time.Time) time.Duration {
-	return max(0, p.debt-time.Duration(evaluateShare*float64(now.Sub(p.ended))))
+	return max(0, p.debt-time.Duration(evaluateShare*float64(now.Sub(p.began))))
 }
 
-func (p *pacer) took(began, ended time.Time) {
-	p.debt = p.owes(began) + time.Duration((1-evaluateShare)*float64(ended.Sub(began)))
-	p.began, p.ended = began, ended
+// took notes evaluations that began at a time, and how long they took.
+func (p *pacer) took(began time.Time, d time.Duration) {
+	p.began, p.debt = began, min(p.owes(began)+d, evaluateMostDue)
 }
 
 // ready reports whether everything that rules look at is restored.
@@ -116,13 +117,14 @@ func (a *alerting) now() (time.Time, bool) {
 const markEvery = 5 * time.Second
 
 // round evaluates all rules for the present time, and before it for those that were
-// missed.
-func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
+// missed. It returns how long that took, without what it took to tell of it.
+func (a *alerting) round(ctx context.Context, sender *kafka.Sender) (took time.Duration, err error) {
 	o := a.stages.o
 	at, ok := a.now()
 	if !ok {
-		return nil
+		return 0, nil
 	}
+	began := time.Now()
 	now, known := o.Clock.Wall(), a.book.Rows()
 	var records []kafka.Message
 	say := func(said []rules.Said) {
@@ -142,18 +144,18 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 	for _, t := range covered.Present(at, watermark, now, o.Pane, max(o.Pane, a.patience)) {
 		said, err := a.evaluateAt(ctx, t, known, true)
 		if err != nil {
-			return nil // ctx has ended
+			return 0, nil // ctx has ended
 		}
 		said = rules.Unseen(said, before)
 		rules.Take(known, said, nil)
 		say(said)
 	}
-	began := time.Now()
+	present := time.Now()
 	said, err := a.evaluateAt(ctx, at, known, false)
 	if err != nil {
-		return nil // ctx has ended
+		return 0, nil // ctx has ended
 	}
-	a.patience = evaluatePatience * time.Since(began)
+	a.patience, took = evaluatePatience*time.Since(present), time.Since(began)
 	say(said)
 	a.observer.Active(countActive(known), a.silencing.count())
 	if until := covered.Until(); until.Sub(a.marked) >= markEvery {
@@ -163,11 +165,11 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) error {
 	}
 	if len(records) > 0 {
 		if err := sender.Send(ctx, o.names().Evaluations(), records); err != nil {
-			return err
+			return took, err
 		}
 	}
 	a.covered = covered
-	return nil
+	return took, nil
 }
 
 // evaluateAt evaluates all rules for a time.

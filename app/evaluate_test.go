@@ -136,7 +136,12 @@ func TestPace(t *testing.T) {
 			return 5 * time.Millisecond
 		}, 500, 600, 510 * time.Millisecond},
 		{"long ones", func(int) time.Duration { return 100 * time.Millisecond }, 120, 140, 510 * time.Millisecond},
-		{"one that takes very long", func(int) time.Duration { return 4 * time.Second }, 3, 4, 20 * time.Second},
+		{"one that takes very long", func(n int) time.Duration {
+			if n == 10 {
+				return 20 * time.Second
+			}
+			return time.Millisecond
+		}, 300, 400, 20*time.Second + 10*time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var p pacer
@@ -149,7 +154,7 @@ func TestPace(t *testing.T) {
 				}
 				longest, last = max(longest, now.Sub(last)), now
 				took := c.took(n)
-				p.took(now, now.Add(took))
+				p.took(now, took)
 				busy += took
 				now = now.Add(took)
 				n++
@@ -157,7 +162,7 @@ func TestPace(t *testing.T) {
 			if n < c.least || n > c.most || longest > c.longest {
 				t.Errorf("%d in a minute, %s apart at most; want %d to %d, and %s", n, longest, c.least, c.most, c.longest)
 			}
-			if most := 12*time.Second + evaluateCredit + c.took(0); busy > most {
+			if most := 12*time.Second + evaluateCredit + longest; busy > most {
 				t.Errorf("they took %s of a minute, want %s at most", busy, most)
 			}
 		})
