@@ -112,19 +112,42 @@ func alertName(labels map[string]string) string {
 	return name
 }
 
-// askTold lists what people were told, of each alert in its order.
+// askTold lists what people are to be told, of each alert in its order.
 func askTold(ctx context.Context, w World, _ []string) (string, error) {
-	messages, err := w.Read(ctx, "alerts-outbox")
+	records, err := w.Read(ctx, "alerts-outbox")
 	if err != nil {
 		return "", err
 	}
+	var bodies [][]byte
+	for _, r := range records {
+		bodies = append(bodies, r.Value)
+	}
+	return listMessages(bodies)
+}
+
+// askReceived lists what came out of RabbitMQ.
+func askReceived(ctx context.Context, w World, _ []string) (string, error) {
+	bodies, err := w.Received(ctx)
+	if err != nil {
+		return "", err
+	}
+	return listMessages(bodies)
+}
+
+// listMessages lists messages of alerts, those of each alert in their order, and of each id
+// the first.
+func listMessages(bodies [][]byte) (string, error) {
 	var lines []string
-	for _, r := range messages {
+	seen := map[string]bool{}
+	for _, body := range bodies {
 		var m alerts.Message
-		if err := m.Decode(r.Value); err != nil {
+		if err := m.Decode(body); err != nil {
 			return "", err
 		}
-		lines = append(lines, fmt.Sprintf("%s %s %s %s", alertName(m.Labels), ofDay(m.Decided), m.State, m.Reason))
+		if !seen[m.ID] {
+			lines = append(lines, fmt.Sprintf("%s %s %s %s", alertName(m.Labels), ofDay(m.Decided), m.State, m.Reason))
+		}
+		seen[m.ID] = true
 	}
 	slices.SortStableFunc(lines, func(a, b string) int {
 		a, _, _ = strings.Cut(a, "} ")
@@ -143,11 +166,14 @@ type watch struct {
 	silences  *silences.Book
 	fed       map[int32]int // of the changelog, by partition
 	covered   rules.Coverage
+	away      bool // RabbitMQ is
+	received  [][]byte
+	published map[int32]int // of the outbox, by partition
 }
 
 // addAlerts adds the stage of the alerts, and what evaluates the rules that are given.
 func (t *Topology) addAlerts(store *series.Store) (err error) {
-	w := &watch{store: store, book: alerts.NewBook(), silences: silences.NewBook(), fed: map[int32]int{}}
+	w := &watch{store: store, book: alerts.NewBook(), silences: silences.NewBook(), fed: map[int32]int{}, published: map[int32]int{}}
 	if w.set, err = rules.Parse(map[string][]byte{"rules": []byte(t.given.Rules)}); err != nil {
 		return err
 	}
@@ -234,4 +260,25 @@ func (t *Topology) alertsHandler() http.Handler {
 			return err
 		},
 	})
+}
+
+// RabbitMQ implements World: a broker that is there gets what there is, once.
+func (t *Topology) RabbitMQ(_ context.Context, do string) error {
+	if t.watch == nil || !slices.Contains([]string{"stop", "kill", "start"}, do) {
+		return fmt.Errorf("rabbitmq %s: want stop, kill or start, and rules", do)
+	}
+	t.watch.away = do != "start"
+	return nil
+}
+
+// Received implements World.
+func (t *Topology) Received(context.Context) ([][]byte, error) {
+	w := t.watch
+	for p := range t.given.Partitions {
+		log := t.logs[topicPartition{t.names.Outbox(), p}]
+		for ; !w.away && w.published[p] < len(log); w.published[p]++ {
+			w.received = append(w.received, log[w.published[p]].value)
+		}
+	}
+	return w.received, nil
 }

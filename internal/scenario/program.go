@@ -36,11 +36,22 @@ type Program struct {
 	url  string
 	stop func() error
 	dir  string // of the rules; "" without
+
+	broker Broker // nil: nothing is published
+	away   bool   // it is
 }
 
-// NewProgram makes the topics and starts the program. Close must be called.
-func NewProgram(ctx context.Context, g Given, cluster kafka.Config, prefix string) (*Program, error) {
-	p := &Program{given: g, prefix: prefix, sent: map[string]int64{}, options: app.DefaultOptions()}
+// Broker is a RabbitMQ that alerts are published to.
+type Broker interface {
+	URL() string
+	Do(ctx context.Context, what string) error // stop, kill or start
+	Received() [][]byte                        // by a queue for all alerts
+}
+
+// NewProgram makes the topics and starts the program. Close must be called. broker may be
+// nil, for scripts without RabbitMQ.
+func NewProgram(ctx context.Context, g Given, cluster kafka.Config, prefix string, broker Broker) (*Program, error) {
+	p := &Program{given: g, prefix: prefix, broker: broker, sent: map[string]int64{}, options: app.DefaultOptions()}
 	o := &p.options
 	o.Kafka, o.Prefix, o.Instance = cluster, prefix+processors.DefaultPrefix, "scenario"
 	o.Replication, o.Partitions, o.Sessions = 1, g.Partitions, 1
@@ -48,6 +59,9 @@ func NewProgram(ctx context.Context, g Given, cluster kafka.Config, prefix strin
 	o.Pane, o.Grace, o.IdleTimeout, o.MaxFuture = g.Pane, g.Grace, g.Idle, g.MaxFuture
 	o.MaxSeries, o.MaxSeriesPerTenant = g.Series, g.SeriesPerTenant
 	o.Clock = processors.Clock{Wall: p.wall, Mono: func() time.Duration { return p.wall().Sub(p.start) }}
+	if broker != nil {
+		o.AMQP.URL = broker.URL()
+	}
 	o.Sources = nil
 	var topics []kafka.Topic
 	for _, s := range g.Sources {
@@ -234,6 +248,13 @@ func (p *Program) state(ctx context.Context) (text string, complete bool, err er
 			return "", false, err
 		}
 		text += told + firing
+		if p.broker != nil {
+			received, err := askReceived(ctx, p, nil)
+			if err != nil {
+				return "", false, err
+			}
+			text, complete = text+received, complete && (p.away || received == told)
+		}
 	}
 	return text, complete, nil
 }
@@ -264,6 +285,28 @@ func (p *Program) ask(ctx context.Context, method, path, content string) (status
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, strings.ReplaceAll(string(data), p.prefix, ""), err
+}
+
+var errNoBroker = errors.New("this world has no RabbitMQ")
+
+// RabbitMQ implements World.
+func (p *Program) RabbitMQ(ctx context.Context, do string) error {
+	if p.broker == nil {
+		return errNoBroker
+	}
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	p.away = do != "start"
+	return p.broker.Do(ctx, do)
+}
+
+// Received implements World.
+func (p *Program) Received(context.Context) ([][]byte, error) {
+	if p.broker == nil {
+		return nil, errNoBroker
+	}
+	return p.broker.Received(), nil
 }
 
 // Read implements World.

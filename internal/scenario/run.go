@@ -64,6 +64,10 @@ type World interface {
 	Get(ctx context.Context, path string) (status int, body string, err error)
 	// Post sends it something by HTTP.
 	Post(ctx context.Context, path, body string) (status int, answer string, err error)
+	// RabbitMQ stops, kills or starts the broker that alerts are published to.
+	RabbitMQ(ctx context.Context, do string) error
+	// Received returns the bodies that a queue for all alerts got, in their order.
+	Received(ctx context.Context) ([][]byte, error)
 	// Read returns all records of an own topic, by partition.
 	Read(ctx context.Context, topic string) ([]Message, error)
 	Close() error
@@ -100,7 +104,7 @@ func (p *player) do(ctx context.Context, st step) (string, error) {
 	if asks != st.asks {
 		return "", errors.New("only a question is followed by ----, and every one is")
 	}
-	if asks || st.words[0] == "at" || st.words[0] == "restart" || st.words[0] == "silence" {
+	if asks || slices.Contains([]string{"at", "restart", "silence", "rabbitmq"}, st.words[0]) {
 		if err := p.settle(ctx); err != nil {
 			return "", err
 		}
@@ -121,6 +125,9 @@ func (p *player) do(ctx context.Context, st step) (string, error) {
 		p.w.SetClock(t)
 		p.now, p.sent = t, true
 		return "", nil
+	case len(args) == 1 && st.words[0] == "rabbitmq":
+		p.sent = true
+		return "", p.w.RabbitMQ(ctx, args[0])
 	case len(args) == 0 && st.words[0] == "restart":
 		p.sent = true
 		return "", p.w.Restart(ctx)
@@ -218,6 +225,7 @@ var questions = map[string]func(ctx context.Context, w World, args []string) (st
 	"metrics":   askMetrics,
 	"alerts":    askAlerts,
 	"told":      askTold,
+	"received":  askReceived,
 }
 
 // columns takes the argument columns=A,B out of args.

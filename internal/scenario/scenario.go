@@ -28,6 +28,7 @@
 //	                           it has the clock's; time=none leaves it out
 //	record TOPIC/PARTITION V   sends bytes: a Go string, or nil
 //	silence MATCHER… for=1h    makes a silence
+//	rabbitmq stop|kill|start   does that to the RabbitMQ that alerts are published to
 //	restart                    ends the program and starts another
 //	outcomes                   records by topic, outcome and reason
 //	table NAME [QUERY] [columns=A,B]   rows, as GET /api/tables/NAME?QUERY has them
@@ -36,7 +37,8 @@
 //	records NAME               records of an own topic, named without its prefix
 //	metrics NAME               samples of one metric
 //	alerts                     alerts that fire, and whether they are suppressed
-//	told                       what people were told of alerts
+//	told                       what people are to be told of alerts
+//	received                   what a queue of RabbitMQ got of it, each message once
 //
 // All times are of 1 March 2026, in UTC, to the millisecond.
 package scenario
@@ -61,6 +63,7 @@ type Given struct {
 	Series          int
 	SeriesPerTenant int
 	Rules           string // a rule file; "": no alerts
+	RabbitMQ        bool   // alerts are published
 }
 
 // Source is a source topic.
@@ -135,6 +138,7 @@ func Parse(file string, src []byte) (*Script, error) {
 		if err != nil {
 			return nil, fail("%w", err)
 		}
+		s.Given.RabbitMQ = s.Given.RabbitMQ || words[0] == "rabbitmq" || words[0] == "received"
 		s.steps = append(s.steps, st)
 	}
 	return s, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,9 +14,9 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the answers of the topology into the scripts; commit them only if you understand why they changed")
 
-func scripts(t *testing.T) []string {
+func scripts(t *testing.T, folder string) []string {
 	t.Helper()
-	files, err := filepath.Glob("../../testdata/scenarios/*.txt")
+	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", folder, "*.txt"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
@@ -23,7 +24,7 @@ func scripts(t *testing.T) []string {
 }
 
 func TestWithoutABroker(t *testing.T) {
-	for _, file := range scripts(t) {
+	for _, file := range slices.Concat(scripts(t, "scenarios"), scripts(t, "scenarios-rabbitmq")) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			differences, text, err := Play(t.Context(), file, func(g Given) (World, error) { return NewTopology(g) })
 			if err != nil {
@@ -42,18 +43,19 @@ func TestWithoutABroker(t *testing.T) {
 	}
 }
 
-// The same scripts, played to the whole program on an embedded broker.
+// The same scripts, but for those with a RabbitMQ, played to the whole program on an
+// embedded broker.
 func TestOnAnEmbeddedBroker(t *testing.T) {
 	broker, err := kafka.StartEmbedded(kafka.EmbeddedOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	for i, file := range scripts(t) {
+	for i, file := range scripts(t, "scenarios") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
 			differences, _, err := Play(t.Context(), file, func(g Given) (World, error) {
-				return NewProgram(t.Context(), g, kafka.Config{Brokers: broker.Brokers()}, fmt.Sprintf("s%d-", i))
+				return NewProgram(t.Context(), g, kafka.Config{Brokers: broker.Brokers()}, fmt.Sprintf("s%d-", i), nil)
 			})
 			if err != nil {
 				t.Error(err)
@@ -85,7 +87,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"given grace=soon", "given gracious=1s", "at 12:00:01\ngiven grace=1s", "event rag-traces/0 id=\"a",
 		"at noon", "event rag-traces id=a", "fly", "outcomes", "at 12:00:01\n----\n", "at 12:00:01\nevent rag-traces/0 id",
 		"record rag-traces/0 x", "silence a=b for=1h", "at 12:00:01\nrule A \"x > 1\"", "rule A", "rule A \"x >\"", "rule A x",
-		"rule A \"x > 1\"\nat 12:00:01\nsilence a", "rule A \"x > 1\"\nat 12:00:01\nsilence a=b", "at 12:00:01\ntable\n----\n", "at 12:00:01\ntable nothing\n----\n",
+		"rule A \"x > 1\"\nat 12:00:01\nrabbitmq fly", "at 12:00:01\nrabbitmq stop", "rule A \"x > 1\"\nat 12:00:01\nsilence a", "rule A \"x > 1\"\nat 12:00:01\nsilence a=b", "at 12:00:01\ntable\n----\n", "at 12:00:01\ntable nothing\n----\n",
 	} {
 		file := filepath.Join(t.TempDir(), "script.txt")
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o644); err != nil {
