@@ -86,6 +86,7 @@ func Topology(o Options) string {
 		if o.AMQP.URL != "" {
 			section(n.PublisherGroup(), n.Outbox(), "RabbitMQ, exchange "+rabbitmq.Exchange)
 		}
+		fmt.Fprintf(&b, "without a group, every instance reads and writes %s, and whoever evaluates rules writes %s\n\n", n.Silences(), n.Evaluations())
 	}
 	fmt.Fprintf(&b, "pane %s, grace %s, %d partitions, transactions at most %s apart without a backlog\n", o.Pane, o.Grace, o.Partitions, o.CommitInterval)
 	return b.String()
