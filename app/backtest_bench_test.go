@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,4 +72,20 @@ func benchmarkBacktest(b *testing.B, rules string, step time.Duration) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(r.Evaluations), "ms/evaluation")
+}
+
+// A second that passes over source partitions in which nothing comes.
+func BenchmarkScratchSecond(b *testing.B) {
+	for _, partitions := range []int32{4, 40, 300} {
+		b.Run(fmt.Sprint(partitions), func(b *testing.B) {
+			now := time.Now().Add(-time.Hour)
+			s := newTestScratch(b, partitions, now)
+			for b.Loop() {
+				now = now.Add(time.Second)
+				if err := s.to(now); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -104,6 +104,7 @@ func (s *scratch) to(now time.Time) error {
 			return err
 		}
 	}
+	s.assemble.Advance()
 	if s.assemble.Full() {
 		return s.settle()
 	}
@@ -145,10 +146,10 @@ func (s *scratch) Send(topic string, _ int32, key, value []byte, headers ...code
 	var err error
 	switch topic {
 	case n.Events():
-		s.assemble.Process(s.events, now, value)
+		s.assemble.Take(s.events, now, value)
 		s.events++
 	case n.Progress():
-		err = s.progress.Record(key, value, now)
+		err = s.progress.Take(key, value, now) // nobody waits for the slowest
 	case n.DLQ():
 		s.tellPoison(headers)
 	case n.Late():

@@ -19,7 +19,8 @@ type AssembleConfig struct {
 	Names           Names
 	TablePartitions int32 // of every table
 	Panes           window.Panes
-	// Expected returns the source partitions that exist now.
+	// Expected returns the source partitions that exist now: another slice when they are
+	// others.
 	Expected func() []window.Partition
 	// Read reads committed records of the events topic again.
 	Read  func(ctx context.Context, partition int32, from, to int64, visit func(offset int64, value []byte) error) error
@@ -107,6 +108,7 @@ type AssembleTask struct {
 	partition int32
 	next      int64 // offset after the last record read
 	watermark *window.Watermark
+	expected  []window.Partition // by the watermark
 	// closed is the start of the newest pane that was ever closed: a grace that is
 	// made longer opens none of them again, for their ids are forgotten.
 	closed int64
@@ -187,6 +189,13 @@ func (t *AssembleTask) remember(offset int64, value []byte) error {
 // of a record were accepted before what it reports came to be. sent is the record's
 // timestamp, in Unix milliseconds.
 func (t *AssembleTask) Process(offset, sent int64, value []byte) {
+	t.Take(offset, sent, value)
+	t.Advance()
+}
+
+// Take is Process, but for the watermark, which stays where it is until Advance or
+// Flush: where very many partitions report at once it need not be looked for after each.
+func (t *AssembleTask) Take(offset, sent int64, value []byte) {
 	if err := t.packed.Open(value); err != nil {
 		panic(fmt.Sprintf("BUG: %s/%d at %d: %v", t.stage.cfg.Names.Events(), t.partition, offset, err))
 	}
@@ -228,7 +237,6 @@ func (t *AssembleTask) Process(offset, sent int64, value []byte) {
 	if p.HasReport {
 		t.watermark.Report(window.Partition{Topic: p.Topic, Partition: p.Partition}, windowReport(p.Report), sent, t.stage.cfg.Clock.Mono())
 	}
-	t.advance()
 }
 
 func (t *AssembleTask) tally(outcome, reason string, n int64) {
@@ -237,10 +245,13 @@ func (t *AssembleTask) tally(outcome, reason string, n int64) {
 	}
 }
 
-// advance moves the watermark and forgets what it closes.
-func (t *AssembleTask) advance() {
+// Advance moves the watermark and forgets what it closes.
+func (t *AssembleTask) Advance() {
 	before := t.watermark.Value()
-	t.watermark.Expect(t.stage.cfg.Expected())
+	if now := t.stage.cfg.Expected(); !sameSlice(now, t.expected) {
+		t.watermark.Expect(now)
+		t.expected = now
+	}
 	w := t.watermark.Advance(t.stage.cfg.Clock.Mono())
 	if w == before {
 		return
@@ -249,6 +260,11 @@ func (t *AssembleTask) advance() {
 		t.closed = through
 		t.seen.expire(through)
 	}
+}
+
+// sameSlice reports whether two slices are the same memory.
+func sameSlice[E any](a, b []E) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // seriesOf returns where series has what raw dimensions lead to.
@@ -385,7 +401,7 @@ func (t *AssembleTask) late(e *codecs.PackedEvent, mark int64) {
 
 // Flush sends what was gathered, then the watermark when it is due.
 func (t *AssembleTask) Flush(bool) (string, error) {
-	t.advance()
+	t.Advance()
 	c := &t.stage.cfg
 	mark, now := t.watermark.Value(), c.Clock.Mono()
 	if t.newest != window.None && c.EventAge != nil {

@@ -33,6 +33,17 @@ func (p *Progress) Expect(partitions []window.Partition) {
 // Record takes in one record of the progress topic; sent is its timestamp, in Unix
 // milliseconds.
 func (p *Progress) Record(key, value []byte, sent int64) error {
+	if err := p.Take(key, value, sent); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.watermark.Advance(p.clock.Mono())
+	return nil
+}
+
+// Take is Record, but for the watermark, which Slowest needs and nothing else.
+func (p *Progress) Take(key, value []byte, sent int64) error {
 	slash := strings.LastIndexByte(string(key), '/')
 	topic, number := string(key[:max(slash, 0)]), string(key[slash+1:])
 	partition, err := strconv.ParseInt(number, 10, 32)
@@ -48,9 +59,7 @@ func (p *Progress) Record(key, value []byte, sent int64) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.clock.Mono()
-	p.watermark.Report(window.Partition{Topic: topic, Partition: int32(partition)}, windowReport(r), sent, now)
-	p.watermark.Advance(now)
+	p.watermark.Report(window.Partition{Topic: topic, Partition: int32(partition)}, windowReport(r), sent, p.clock.Mono())
 	return nil
 }
 

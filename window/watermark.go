@@ -28,6 +28,7 @@ type Watermark struct {
 	value     int64
 	expected  map[Partition]bool
 	reports   map[Partition]heard
+	greatest  int64         // stream time of all reports; None when there is none
 	newest    int64         // when the newest report was sent
 	now       time.Duration // monotonic, of the last Report or Advance
 	idleSince time.Duration // monotonic; valid while allIdle
@@ -46,7 +47,7 @@ type heard struct {
 
 // NewWatermark starts at the durable value, None for a new one.
 func NewWatermark(p Panes, value int64) *Watermark {
-	return &Watermark{panes: p, value: value, expected: map[Partition]bool{}, reports: map[Partition]heard{}, newest: None}
+	return &Watermark{panes: p, value: value, expected: map[Partition]bool{}, reports: map[Partition]heard{}, greatest: None, newest: None}
 }
 
 // Expect replaces the set of partitions that must report. Partitions that left
@@ -57,6 +58,10 @@ func (w *Watermark) Expect(partitions []Partition) {
 		w.expected[p] = true
 	}
 	maps.DeleteFunc(w.reports, func(p Partition, _ heard) bool { return !w.expected[p] })
+	w.greatest = None
+	for _, r := range w.reports {
+		w.greatest = max(w.greatest, r.StreamTime)
+	}
 }
 
 // Report notes what the owner of a partition says: sent is the time of the record
@@ -80,6 +85,7 @@ func (w *Watermark) note(p Partition, h heard) {
 		h.NewestTime = max(h.NewestTime, old.NewestTime)
 	}
 	w.reports[p] = h
+	w.greatest = max(w.greatest, h.StreamTime)
 }
 
 // holds reports whether a partition can still bring older events, as its owner said
@@ -122,13 +128,7 @@ func (w *Watermark) Missing() int {
 }
 
 // Greatest returns the greatest stream time reported, None when there is none.
-func (w *Watermark) Greatest() int64 {
-	greatest := None
-	for _, r := range w.reports {
-		greatest = max(greatest, r.StreamTime)
-	}
-	return greatest
-}
+func (w *Watermark) Greatest() int64 { return w.greatest }
 
 // Slowest returns the smallest stream time, at or after the watermark, of the
 // partitions that were not read to their end; None when there is none. Readers
@@ -147,13 +147,16 @@ func (w *Watermark) Slowest() int64 {
 // Advance recomputes the watermark and returns it. now is a monotonic clock.
 func (w *Watermark) Advance(now time.Duration) int64 {
 	w.now = now
-	if len(w.expected) == 0 || w.Missing() > 0 {
+	if len(w.expected) == 0 {
 		return w.value
 	}
 	least, greatest, newest := None, None, None
 	waiting, idle, saidIdle := false, true, true
 	for p := range w.expected {
-		r := w.reports[p]
+		r, told := w.reports[p]
+		if !told {
+			return w.value
+		}
 		greatest, newest = max(greatest, r.StreamTime), max(newest, r.NewestTime)
 		said, holds := w.holds(r)
 		saidIdle = saidIdle && !said

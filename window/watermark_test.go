@@ -230,3 +230,24 @@ func TestQuietNightWithAGapInTheReports(t *testing.T) {
 	m.pass(0)
 	m.want(130_000, "the owner was there all the time")
 }
+
+// The greatest stream time is that of the partitions that there are.
+func TestGreatest(t *testing.T) {
+	m := newMarks(t, window.None, 0, 1)
+	want := func(want int64, because string) {
+		t.Helper()
+		if got := m.Greatest(); got != want {
+			t.Errorf("%d, want %d: %s", got, want, because)
+		}
+	}
+	want(window.None, "nobody reported")
+	m.report(0, 100_000, window.CaughtUp)
+	m.report(1, 300_000, window.CaughtUp)
+	want(300_000, "of two")
+	m.report(1, 200_000, window.CaughtUp)
+	want(300_000, "an old report")
+	m.Expect([]window.Partition{partition(0)})
+	want(100_000, "the other is gone")
+	m.Expect(nil)
+	want(window.None, "both are")
+}
