@@ -47,6 +47,7 @@ type BacktestResult struct {
 	Rules       []BacktestRule         `json:"rules"`
 	Records     BacktestRecords        `json:"records"`
 	NotCovered  []BacktestGap          `json:"not_covered,omitempty"`
+	Notes       []string               `json:"notes,omitempty"` // what may be otherwise than it seems
 	Evaluations int                    `json:"evaluations"`
 	Faults      map[string]*RuleFaults `json:"faults,omitempty"` // by what could not be evaluated
 }
@@ -81,14 +82,17 @@ type BacktestRecords struct {
 	Duplicate int64 `json:"duplicate"`
 	Late      int64 `json:"late"`
 	Poison    int64 `json:"poison"`
-	WarmUp    int64 `json:"warm_up"`
+	// HeldUp came longer after their timestamps than windows take events: they were held
+	// up, or others of their partition are of a clock that is ahead.
+	HeldUp int64 `json:"held_up"`
+	WarmUp int64 `json:"warm_up"`
 }
 
 // BacktestGap is what was asked for and is not there.
 type BacktestGap struct {
 	Topic     string     `json:"topic"`
 	Partition *int32     `json:"partition,omitempty"` // nil: all
-	Begins    *time.Time `json:"begins_at,omitempty"` // of the first record that is left
+	Begins    *time.Time `json:"begins_at,omitempty"` // when the first record came that is left
 	Why       string     `json:"why"`
 }
 
@@ -198,6 +202,7 @@ type backtest struct {
 	judge                  *judge
 
 	read   int64
+	heldUp int64            // since Since
 	before map[string]int64 // outcomes of the records of the warm-up
 
 	progressEvery time.Duration
@@ -248,6 +253,9 @@ func (r *backtest) pass(ctx context.Context, to time.Time) error {
 	r.tables.now = to
 	err := r.playback.Until(ctx, to, func(source int, records []kafka.Record) error {
 		r.read += int64(len(records))
+		if to.After(r.Since) {
+			r.heldUp += countBefore(records, to.Add(-r.tables.o.Grace).UnixMilli())
+		}
 		r.tables.take(source, records)
 		return ctx.Err()
 	})
@@ -274,6 +282,16 @@ func (r *backtest) pass(ctx context.Context, to time.Time) error {
 	return nil
 }
 
+// countBefore returns how many records have timestamps before one.
+func countBefore(records []kafka.Record, at int64) (n int64) {
+	for i := range records {
+		if records[i].Timestamp < at {
+			n++
+		}
+	}
+	return n
+}
+
 // tell tells of the progress, when it is time to.
 func (r *backtest) tell(at time.Time) {
 	if r.Progress == nil || time.Since(r.told) < r.progressEvery && at.Before(r.Until) {
@@ -286,8 +304,9 @@ func (r *backtest) tell(at time.Time) {
 func (r *backtest) result(at time.Time) (*BacktestResult, error) {
 	out := &BacktestResult{
 		Since: r.Since, Until: at.UTC(), ReadFrom: r.readFrom.UTC(), Step: alerts.Seconds(r.Step),
-		Evaluations: r.judge.evaluations, Faults: r.judge.faults, NotCovered: r.gaps(),
+		Evaluations: r.judge.evaluations, Faults: r.judge.faults,
 	}
+	out.NotCovered, out.Notes = r.gaps(at)
 	out.Alerts, out.Rules = r.judge.found(r.Since, at)
 	counts, err := r.tables.counts()
 	if err != nil {
@@ -300,31 +319,57 @@ func (r *backtest) result(at time.Time) (*BacktestResult, error) {
 	of := func(outcome string) int64 { return counts[outcome] - before[outcome] }
 	out.Records = BacktestRecords{
 		Read: of(processors.OutcomeIn), Counted: of(processors.OutcomeCounted), Duplicate: of(processors.OutcomeDuplicate),
-		Late: of(processors.OutcomeLate), Poison: of(processors.OutcomePoison), WarmUp: before[processors.OutcomeIn],
+		Late: of(processors.OutcomeLate), Poison: of(processors.OutcomePoison), HeldUp: r.heldUp, WarmUp: before[processors.OutcomeIn],
 	}
 	return out, nil
 }
 
-// gaps returns what was asked for and is not there.
-func (r *backtest) gaps() (gaps []BacktestGap) {
+// gaps returns what was asked for, until a time, and is not there, and what is most likely
+// all there is.
+func (r *backtest) gaps(until time.Time) (gaps []BacktestGap, notes []string) {
 	for _, topic := range r.playback.Missing {
 		gaps = append(gaps, BacktestGap{Topic: topic, Why: "the topic does not exist"})
 	}
+	var quiet []string
 	for _, p := range r.playback.Partitions() {
-		switch {
+		first := time.UnixMilli(p.First).UTC()
+		gap := func(begins *time.Time, why string) {
+			gaps = append(gaps, BacktestGap{Topic: p.Topic, Partition: &p.Partition, Begins: begins, Why: why})
+		}
+		switch name := fmt.Sprintf("%s/%d", p.Topic, p.Partition); {
+		case !p.Looked:
+		case p.First == 0 && p.Open:
+			gap(nil, "all that is left is behind an open transaction, which is not waited for")
 		case !p.Deleted:
+		case p.First == 0 && p.Kept:
+			quiet = append(quiet, name+" is empty")
 		case p.First == 0:
-			gaps = append(gaps, BacktestGap{Topic: p.Topic, Partition: &p.Partition, Why: "all records were deleted"})
-		case time.UnixMilli(p.First).After(r.readFrom):
-			begins := time.UnixMilli(p.First).UTC()
-			why := "records before were deleted"
-			if !begins.After(r.Since) {
+			gap(nil, "all records were deleted; some may be of this time")
+		case !first.After(r.readFrom):
+		case p.Kept:
+			quiet = append(quiet, name+" begins at "+stamp(first))
+		default:
+			why := "records before may have been deleted"
+			if !first.After(r.Since) {
 				why += "; rules look back further than that"
 			}
-			gaps = append(gaps, BacktestGap{Topic: p.Topic, Partition: &p.Partition, Begins: &begins, Why: why})
+			gap(&first, why)
+		}
+		if c := p.Cut; c.Offsets > 0 && c.After < until.UnixMilli() {
+			after, before := "the beginning", "the end"
+			if c.After > 0 {
+				after = stamp(time.UnixMilli(c.After))
+			}
+			if c.Before > 0 {
+				before = stamp(time.UnixMilli(c.Before))
+			}
+			gap(nil, fmt.Sprintf("%d records between %s and %s were deleted before they were read: begin later, or let the topic keep them for longer", c.Offsets, after, before))
 		}
 	}
-	return gaps
+	if len(quiet) > 0 {
+		notes = append(notes, "topics keep records of this time, so there were no older ones here, unless somebody deleted them: "+strings.Join(quiet, ", "))
+	}
+	return gaps, notes
 }
 
 // judge evaluates rules and keeps what became of their alerts.

@@ -43,7 +43,7 @@ func newPast(t testing.TB, partitions int32, ago time.Duration, rules string) *p
 
 func (p *past) topic(t kafka.Topic) {
 	p.Helper()
-	t.Create, t.Forever = true, true
+	t.Create, t.Forever = true, t.Config == nil
 	if _, err := kafka.EnsureTopics(p.Context(), p.o.Kafka, 1, []kafka.Topic{t}); err != nil {
 		p.Fatal(err)
 	}
@@ -65,6 +65,18 @@ func (p *past) event(partition int32, at time.Duration, fields string) {
 
 func (p *past) raw(partition int32, at time.Duration, value string) {
 	p.records = append(p.records, &kgo.Record{Topic: p.o.Sources[0], Partition: partition, Timestamp: p.began.Add(at), Value: []byte(value)})
+}
+
+// purge deletes what lies before an offset of each partition of the first source topic.
+func (p *past) purge(below ...int64) {
+	p.Helper()
+	offsets := map[int32]int64{}
+	for n, at := range below {
+		offsets[int32(n)] = at
+	}
+	if err := kafka.Purge(p.Context(), p.o.Kafka, p.o.Sources[0], offsets); err != nil {
+		p.Fatal(err)
+	}
 }
 
 // write sends what was written, each partition in its order.
@@ -367,27 +379,27 @@ func TestBacktestLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// What is asked for and not there is told.
+// What is asked for and not there is told. Topics with a bound on their size may have lost
+// records of any time.
 func TestBacktestTellsWhatIsNotCovered(t *testing.T) {
 	p := newPast(t, 2, 20*time.Minute, pastRules)
+	p.o.Sources = []string{"bounded", "none"}
+	p.topic(kafka.Topic{Name: "bounded", Partitions: 2, Config: map[string]string{"retention.ms": "-1", "retention.bytes": "1000000000"}})
 	p.breach()
 	p.write()
-	p.o.Sources = append(p.o.Sources, "none")
-	if err := kafka.Purge(t.Context(), p.o.Kafka, p.o.Sources[0], map[int32]int64{0: 75, 1: 30}); err != nil {
-		t.Fatal(err)
-	}
+	p.purge(75, 30)
 	first, second := p.began.Add(150*time.Second+500*time.Millisecond), p.began.Add(61*time.Second+500*time.Millisecond)
 	zero, one := int32(0), int32(1)
 	for since, want := range map[time.Duration][]BacktestGap{
 		2 * time.Minute: {
 			{Topic: "none", Why: "the topic does not exist"},
-			{Topic: p.o.Sources[0], Partition: &zero, Begins: &first, Why: "records before were deleted"},
-			{Topic: p.o.Sources[0], Partition: &one, Begins: &second, Why: "records before were deleted; rules look back further than that"},
+			{Topic: "bounded", Partition: &zero, Begins: &first, Why: "records before may have been deleted"},
+			{Topic: "bounded", Partition: &one, Begins: &second, Why: "records before may have been deleted; rules look back further than that"},
 		},
 		9 * time.Minute: {
 			{Topic: "none", Why: "the topic does not exist"},
-			{Topic: p.o.Sources[0], Partition: &zero, Begins: &first, Why: "records before were deleted; rules look back further than that"},
-			{Topic: p.o.Sources[0], Partition: &one, Begins: &second, Why: "records before were deleted; rules look back further than that"},
+			{Topic: "bounded", Partition: &zero, Begins: &first, Why: "records before may have been deleted; rules look back further than that"},
+			{Topic: "bounded", Partition: &one, Begins: &second, Why: "records before may have been deleted; rules look back further than that"},
 		},
 	} {
 		if d := cmp.Diff(want, p.test(since, 10*time.Minute).NotCovered); d != "" {
@@ -403,6 +415,107 @@ func TestBacktestTellsWhatIsNotCovered(t *testing.T) {
 	r = p.test(9*time.Minute, 10*time.Minute, func(b *Backtest) { b.WarmUp = 0 })
 	if r.Records.WarmUp != 0 || r.Records.Read != 60 || r.Evaluations != 7 {
 		t.Errorf("without any: %+v after %d evaluations", r.Records, r.Evaluations)
+	}
+}
+
+// A partition of which all is kept that was written since then is quiet, or was purged: that
+// is no gap. Nor is one that nobody has looked at.
+func TestBacktestOfAQuietPartition(t *testing.T) {
+	p := newPast(t, 2, 20*time.Minute, pastRules)
+	p.breach()
+	p.write()
+	p.purge(75, 300)
+	want := []string{fmt.Sprintf("topics keep records of this time, so there were no older ones here, unless somebody deleted them: "+
+		"%[1]s/0 begins at %[2]s, %[1]s/1 is empty", p.o.Sources[0], stamp(p.began.Add(150*time.Second)))}
+	r := p.test(2*time.Minute, 10*time.Minute)
+	if d := cmp.Diff(want, r.Notes); d != "" || len(r.NotCovered) > 0 {
+		t.Error(d, r.NotCovered)
+	}
+	playback, err := kafka.OpenPlayback(t.Context(), p.o.Kafka, p.o.Sources, p.began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer playback.Close()
+	if gaps, notes := (&backtest{playback: playback, readFrom: p.began}).gaps(p.began); len(gaps) > 0 || len(notes) > 0 {
+		t.Errorf("before anything was looked for: %v %v", gaps, notes)
+	}
+}
+
+// What is left may be behind an open transaction.
+func TestBacktestBehindATransaction(t *testing.T) {
+	p := newPast(t, 1, 20*time.Minute, pastRules)
+	p.event(0, time.Second, ok)
+	p.write()
+	tx, err := p.o.Kafka.NewClient(kgo.TransactionalID("tx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Close()
+	if err := tx.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.ProduceSync(t.Context(), &kgo.Record{Topic: p.o.Sources[0], Timestamp: p.began.Add(2 * time.Second), Value: []byte("x")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	p.purge(1)
+	r := p.test(0, 10*time.Minute)
+	if len(r.NotCovered) != 1 || !strings.Contains(r.NotCovered[0].Why, "behind an open transaction") || len(r.Notes) > 0 {
+		t.Errorf("%v %v", r.NotCovered, r.Notes)
+	}
+}
+
+// What is deleted while it is read is told.
+func TestBacktestTellsWhatIsCut(t *testing.T) {
+	p := newPast(t, 1, time.Hour, pastRules)
+	large := ok + `,"x":"` + strings.Repeat("x", 10_000) + `"`
+	for s := range 3000 {
+		p.event(0, time.Duration(s)*time.Second+500*time.Millisecond, large)
+	}
+	p.write()
+	b := Backtest{Since: p.began, Until: p.began.Add(3000 * time.Second), WarmUp: 0}
+	purged := false
+	b.Progress = func(BacktestProgress) {
+		if !purged {
+			p.purge(2900)
+		}
+		purged = true
+	}
+	for _, until := range []time.Duration{3000 * time.Second, 10 * time.Second} {
+		b.Until = p.began.Add(until)
+		r, err := runBacktest(t.Context(), p.o, b, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if until < time.Minute { // once more, of what was deleted long before
+			if len(r.NotCovered) > 0 {
+				t.Errorf("%v", r.NotCovered)
+			}
+			continue
+		}
+		want := fmt.Sprintf(" and %s were deleted before they were read", stamp(p.began.Add(2900*time.Second)))
+		if len(r.NotCovered) != 1 || !strings.Contains(r.NotCovered[0].Why, want) || r.Records.Read < 100 || r.Records.Read > 2000 {
+			t.Errorf("%v, %+v", r.NotCovered, r.Records)
+		}
+	}
+}
+
+// A batch of a clock that is ahead makes nothing else late, as it does not in a program that
+// keeps up; two minutes is more than a window takes.
+func TestBacktestOfAClockAhead(t *testing.T) {
+	p := newPast(t, 2, 20*time.Minute, pastRules)
+	for s := range 600 {
+		if s == 200 {
+			for range 10 {
+				p.event(0, time.Duration(s)*time.Second+2*time.Minute, ok)
+			}
+		}
+		p.event(0, time.Duration(s)*time.Second, ok)
+		p.event(1, time.Duration(s)*time.Second, ok)
+	}
+	p.event(0, 400*time.Second, ok) // it was held up
+	p.write()
+	if r := p.test(-time.Second, 10*time.Minute); r.Records != (BacktestRecords{Read: 1211, Counted: 1210, Late: 1, HeldUp: 1}) {
+		t.Errorf("%+v", r.Records)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,7 @@ import (
 // Records of a partition arrive in the order of their offsets, each at the time of its
 // timestamp, or with the one before it where that is later: an old timestamp is that of
 // a record which was held up. A timestamp that the records behind it contradict is that
-// of a clock which is wrong; see arrival.
+// of a clock which is ahead; see arrival.
 type Playback struct {
 	// Missing are the topics that do not exist.
 	Missing []string
@@ -38,33 +39,67 @@ type Playback struct {
 type Played struct {
 	Topic     string
 	Partition int32
-	// Deleted says that records were deleted before the first that was read, so those
-	// since the beginning of the playback may be among them.
-	Deleted bool
-	// First is the timestamp of the first record, in Unix milliseconds, once Until has
-	// looked for one; 0 when there is none.
+	// Looked says that Until has looked for a first record.
+	Looked bool
+	// First is when the first record arrived, in Unix milliseconds, once Until has looked
+	// for one; 0 when there is none.
 	First int64
+	// Deleted says that records were deleted before the first, and that they may have come
+	// since the beginning of the playback: nothing that is left tells of the time before.
+	Deleted bool
+	// Kept says that the topic's own settings delete nothing of that time: what is deleted
+	// is older, or somebody deleted it.
+	Kept bool
+	// Open says that there are records behind those that are read, of which an open
+	// transaction decides.
+	Open bool
+	// Cut is what was deleted from the log after the playback was opened, before it was
+	// read.
+	Cut Cut
+}
+
+// Cut is records that were deleted.
+type Cut struct {
+	Offsets int64 // how many there were, or fewer
+	// When the records before and after them arrived, in Unix milliseconds; 0: there are
+	// none.
+	After, Before int64
 }
 
 // played is a partition and what was read of it.
 type played struct {
 	Played
 	from, to int64
-	chunks   chan []Record
+	chunks   chan chunk
 	err      error // why chunks was closed; nil: all was read
 
 	waiting []Record
+	ahead   int // of those waiting, how many must be there to judge by
+	cuts    []cut
 	ended   bool
 	newest  int64 // arrival of the record before those waiting, in Unix milliseconds
 }
 
-// Bounds of what is read ahead.
+// cut is how many offsets are missing before another.
+type cut struct{ before, offsets int64 }
+
+// chunk is records that were read together.
+type chunk struct {
+	records []Record
+	lost    int64 // offsets before them
+}
+
+// Bounds of what is read ahead, of each partition: two chunks wait, one is on its way, and
+// one is being filled.
 const (
 	chunkRecords = 1000
-	chunkBytes   = 256 << 10
-	// playbackBytes is what all partitions together fetch at once. Several answers of
-	// each are in memory: one that is being taken in, some that wait, one on its way.
-	playbackBytes = 32 << 20
+	chunkBytes   = 128 << 10
+	// playbackBytes is what all partitions together fetch at once, as it is in the log. Of
+	// JSON a compressed batch takes ten times as much when it is open, and three or four
+	// answers of each partition are in memory. Where there are very many partitions, more is
+	// fetched: leastFetch of each, or a batch.
+	playbackBytes = 4 << 20
+	leastFetch    = 16 << 10
 )
 
 // OpenPlayback begins to read the records of some topics that were written from a time
@@ -79,10 +114,10 @@ func OpenPlayback(ctx context.Context, c Config, topics []string, from time.Time
 	if err := p.find(ctx, kadm.NewClient(client), topics, from); err != nil {
 		return nil, fmt.Errorf("look for what to read: %w", err)
 	}
-	fetch := int32(min(max(playbackBytes/max(len(p.partitions), 1), 64<<10), 1<<20))
+	fetch := int32(min(max(playbackBytes/max(len(p.partitions), 1), leastFetch), fetchBytes))
 	ctx, p.stop = context.WithCancel(ctx)
 	for _, one := range p.partitions {
-		one.chunks = make(chan []Record, 1)
+		one.chunks = make(chan chunk, 1)
 		p.reading.Go(func() { one.read(ctx, c, fetch) })
 	}
 	return p, nil
@@ -122,22 +157,53 @@ func (p *Playback) find(ctx context.Context, adm *kadm.Client, topics []string, 
 	}
 	starts, err1 := list(adm.ListStartOffsets(ctx, there...))
 	begins, err2 := list(adm.ListOffsetsAfterMilli(ctx, from.UnixMilli(), there...))
-	ends, err3 := list(adm.ListCommittedOffsets(ctx, there...)) // an open transaction is not waited for
-	if err := errors.Join(err1, err2, err3); err != nil {
+	stable, err3 := list(adm.ListCommittedOffsets(ctx, there...)) // an open transaction is not waited for
+	ends, err4 := list(adm.ListEndOffsets(ctx, there...))
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
+	kept := keptSince(ctx, adm, there, from)
 	starts.Each(func(start kadm.ListedOffset) {
 		begin, _ := begins.Lookup(start.Topic, start.Partition)
+		to, _ := stable.Lookup(start.Topic, start.Partition)
 		end, _ := ends.Lookup(start.Topic, start.Partition)
 		p.partitions = append(p.partitions, &played{
-			Played: Played{Topic: start.Topic, Partition: start.Partition, Deleted: start.Offset > 0 && begin.Offset <= start.Offset},
-			from:   begin.Offset, to: end.Offset, newest: math.MinInt64,
+			Played: Played{
+				Topic: start.Topic, Partition: start.Partition, Kept: kept[start.Topic], Open: to.Offset < end.Offset,
+				// A few records of the time before may have been held up.
+				Deleted: start.Offset > 0 && (begin.Offset == start.Offset || begin.Offset <= start.Offset+lookahead && begin.Offset < to.Offset),
+			},
+			from: begin.Offset, to: to.Offset, newest: math.MinInt64,
 		})
 	})
 	slices.SortFunc(p.partitions, func(a, b *played) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	return nil
+}
+
+// keptSince returns the topics whose settings delete nothing that was written since a time.
+// What the cluster does not tell is taken to be otherwise.
+func keptSince(ctx context.Context, adm *kadm.Client, topics []string, from time.Time) map[string]bool {
+	kept := map[string]bool{}
+	configs, err := adm.DescribeTopicConfigs(ctx, topics...)
+	if err != nil {
+		return kept
+	}
+	for _, rc := range configs {
+		if rc.Err != nil {
+			continue
+		}
+		settings := map[string]string{}
+		for _, e := range rc.Configs {
+			settings[e.Key] = e.MaybeValue()
+		}
+		bytes, err1 := strconv.ParseInt(settings["retention.bytes"], 10, 64)
+		ms, err2 := strconv.ParseInt(settings["retention.ms"], 10, 64)
+		kept[rc.Name] = err1 == nil && err2 == nil && bytes < 0 && settings["cleanup.policy"] == "delete" &&
+			(ms < 0 || time.Since(from).Milliseconds() < ms)
+	}
+	return kept
 }
 
 // Partitions returns what is read, in the order in which Until counts partitions.
@@ -175,47 +241,69 @@ func (p *Playback) Until(ctx context.Context, at time.Time, take func(partition 
 // read reads the partition, and is held up while nobody takes what was read.
 func (p *played) read(ctx context.Context, c Config, fetchBytes int32) {
 	defer close(p.chunks)
-	var chunk []Record
+	var next chunk
 	size := 0
 	send := func() error {
 		select {
-		case p.chunks <- chunk:
-			chunk, size = make([]Record, 0, len(chunk)), 0
+		case p.chunks <- next:
+			next, size = chunk{records: make([]Record, 0, len(next.records))}, 0
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	p.err = read(ctx, c, fetchBytes, p.Topic, p.Partition, p.from, p.to, func(m Message) error {
-		chunk = append(chunk, Record{m.Offset, m.Timestamp, m.Key, m.Value, m.Headers})
-		if size += len(m.Key) + len(m.Value); len(chunk) < chunkRecords && size < chunkBytes {
-			return nil
-		}
-		return send()
-	})
-	if p.err == nil && len(chunk) > 0 {
+	var stopped error
+	p.err = reading{
+		topic: p.Topic, partition: p.Partition, from: p.from, to: p.to, fetchBytes: fetchBytes,
+		visit: func(m Message) error {
+			next.records = append(next.records, Record{m.Offset, m.Timestamp, m.Key, m.Value, m.Headers})
+			size += len(m.Key) + len(m.Value)
+			for _, h := range m.Headers {
+				size += len(h.Key) + len(h.Value)
+			}
+			if len(next.records) < chunkRecords && size < chunkBytes {
+				return stopped
+			}
+			return cmp.Or(stopped, send())
+		},
+		lost: func(from, to int64) {
+			if len(next.records) > 0 {
+				stopped = send()
+			}
+			next.lost += to - from
+		},
+	}.run(ctx, c)
+	if p.err = cmp.Or(p.err, stopped); p.err == nil && (len(next.records) > 0 || next.lost > 0) {
 		p.err = send()
+	}
+	if errors.Is(p.err, kerr.TopicAuthorizationFailed) {
+		p.err = fmt.Errorf("not authorised: grant Read on topic %s to this user: %w", p.Topic, p.err)
 	}
 }
 
 // fill waits until enough records are there to tell when the first one arrived.
 func (p *played) fill(ctx context.Context) error {
-	for !p.ended && len(p.waiting) <= lookahead {
+	for !p.ended && len(p.waiting) <= p.ahead {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case chunk, more := <-p.chunks:
+		case next, more := <-p.chunks:
 			if !more {
 				p.ended = true
 				return p.err
 			}
-			if p.First == 0 {
-				p.First = chunk[0].Timestamp
+			if next.lost > 0 {
+				before := int64(math.MaxInt64) // the end
+				if len(next.records) > 0 {
+					before = next.records[0].Offset
+				}
+				p.cuts = append(p.cuts, cut{before, next.lost})
 			}
-			p.waiting = append(slices.Clone(p.waiting), chunk...)
+			p.waiting = append(slices.Clone(p.waiting), next.records...)
+			p.ahead = max(len(next.records), lookahead)
 		}
 	}
 	return nil
@@ -227,45 +315,82 @@ func (p *played) arrived(ctx context.Context, at int64) (n int, err error) {
 	if err := p.fill(ctx); err != nil {
 		return 0, err
 	}
-	for n < len(p.waiting) {
+	for n < len(p.waiting) && (p.ended || len(p.waiting)-n > p.ahead) {
 		came := arrival(p.newest, p.waiting[n:])
+		if !p.Looked {
+			p.Looked, p.First = true, came
+		}
 		if came > at {
 			break
 		}
+		p.passCuts(p.waiting[n].Offset, came)
 		p.newest = came
 		n++
+	}
+	if p.Looked = true; p.ended && n == len(p.waiting) {
+		p.passCuts(math.MaxInt64, 0)
 	}
 	return n, nil
 }
 
-// lookahead is how many records tell whether the timestamp of one before them can be
-// believed.
+// passCuts notes what is missing before a record that arrived.
+func (p *played) passCuts(offset, came int64) {
+	for len(p.cuts) > 0 && p.cuts[0].before <= offset {
+		if p.Cut.Offsets == 0 && p.newest != math.MinInt64 {
+			p.Cut.After = p.newest
+		}
+		p.Cut.Offsets += p.cuts[0].offsets
+		p.Cut.Before = came
+		p.cuts = p.cuts[1:]
+	}
+}
+
+// lookahead is how many records tell at least whether the timestamp of one before them
+// can be believed, unless there are no more.
 const lookahead = 8
+
+// clocksApart is how far the clocks of producers may be apart, in milliseconds, without
+// anybody asking which of them is right.
+const clocksApart = 1000
 
 // arrival returns when the first of some records was appended, as far as timestamps
 // tell; newest is when the one before was. It is the record's own timestamp, or newest
-// for one that was held up. But where more than half of the next records are older, and
-// were not held up themselves, its producer's clock was ahead, and it came with them.
+// for one that was held up.
+//
+// But a clock may be ahead, and then time goes on behind the record from before what it
+// says, for as long as it is ahead. So where more than half of the next records are older,
+// however many of the next that is, the record came with them. Those that were held up
+// themselves tell nothing.
 func arrival(newest int64, records []Record) int64 {
 	own := records[0].Timestamp
 	if own <= newest {
 		return newest
 	}
-	var next [lookahead]int64
-	known, older := 0, 0
-	for i := 1; i < min(len(records), 1+lookahead); i++ {
+	if own-clocksApart <= newest {
+		return own
+	}
+	known, older, first := 0, 0, own
+	for i := 1; i < len(records); i++ {
 		t := records[i].Timestamp
 		if t < newest {
 			continue
 		}
-		next[known] = t
-		if known++; t < own {
+		known++
+		if t < own {
 			older++
+			if older <= lookahead { // one of them may be ahead, too
+				first = min(first, t)
+			}
+		}
+		if known >= lookahead && 2*older > known {
+			return first
+		}
+		if left := len(records) - 1 - i; 2*older+left <= known { // it will be no more than half
+			break
 		}
 	}
-	if 2*older <= known {
-		return own
+	if known < lookahead && 2*older > known {
+		return first
 	}
-	slices.Sort(next[:known])
-	return next[known/2]
+	return own
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,30 +19,59 @@ import (
 )
 
 // A record has arrived at its own time, unless those behind it say that this cannot be.
+// Times are seconds.
 func TestArrival(t *testing.T) {
+	ramp := func(from, n int) (all []int64) { // one a second
+		for i := range n {
+			all = append(all, int64(from+i))
+		}
+		return all
+	}
+	times := func(parts ...any) (all []int64) {
+		for _, p := range parts {
+			switch p := p.(type) {
+			case int:
+				all = append(all, int64(p))
+			case []int64:
+				all = append(all, p...)
+			}
+		}
+		return all
+	}
 	for _, tt := range []struct {
 		name   string
 		newest int64
 		times  []int64
 		want   int64
 	}{
-		{"the first of all", math.MinInt64, []int64{500, 510, 520}, 500},
-		{"in order", 100, []int64{105, 110, 120}, 105},
-		{"the last", 100, []int64{105}, 105},
-		{"held up", 100, []int64{50, 110, 120}, 100},
-		{"a little out of order", 100, []int64{105, 104, 106, 103, 107}, 105},
-		{"after a gap", 100, []int64{9000, 9001, 9002}, 9000},
-		{"after a gap, and what follows was held up", 100, []int64{9000, 50, 51, 52, 53, 54, 55}, 9000},
-		{"a clock ahead", 100, []int64{9000, 101, 102, 103, 104}, 103},
-		{"two clocks ahead of five", 100, []int64{9000, 101, 9000, 102, 103}, 103},
-		{"what is far behind says nothing", 100, []int64{9000, 9000, 9000, 9000, 9000, 101, 102, 103, 104, 105, 106}, 9000},
+		{"the first of all", math.MinInt64, times(500, 510, 520), 500},
+		{"the first of all, of a clock ahead", math.MinInt64, times(500, ramp(380, 9)), 380},
+		{"in order", 100, times(105, 110, 120), 105},
+		{"the last", 100, times(105), 105},
+		{"held up", 100, times(50, 110, 120), 100},
+		{"a little out of order", 100, times(101, 100, 100, 100), 101},
+		{"out of order", 100, times(105, 104, 106, 103, 107), 105},
+		{"after a gap", 100, ramp(9000, 30), 9000},
+		{"after a gap, and one that follows was held up for a while", 100, times(9000, 4000, ramp(9001, 30)), 9000},
+		{"after a gap, and what follows was held up", 100, times(9000, ramp(50, 9)), 9000},
+		{"a clock ahead", 100, times(9000, 101, 102, 103, 104), 101},
+		{"two clocks ahead of five", 100, times(9000, 101, 9000, 102, 103), 101},
+		{"a batch of a clock ahead", 100, times(ramp(220, 10), ramp(101, 120)), 101},
+		{"one that is larger", 100, times(ramp(400, 200), ramp(101, 300)), 101},
+		{"one that is as large as what there is before its time", 100, times(ramp(220, 121), ramp(101, 120)), 220},
+		{"a clock that is always ahead", 100, times(220, 101, 102, 222, 103, 104, 224, 105, 106, 226, 107, 108), 101},
+		{"what is far behind says nothing", 100, times(9000, 9000, 9000, 9000, 9000, 101, 102, 103), 9000},
 	} {
 		var records []Record
 		for _, at := range tt.times {
-			records = append(records, Record{Timestamp: at})
+			records = append(records, Record{Timestamp: 1000 * at})
 		}
-		if got := arrival(tt.newest, records); got != tt.want {
-			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		newest := tt.newest
+		if newest != math.MinInt64 {
+			newest *= 1000
+		}
+		if got := arrival(newest, records); got != 1000*tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, 1000*tt.want)
 		}
 	}
 }
@@ -75,9 +105,18 @@ func newPlaybackStand(t *testing.T, partitions int32, topics ...string) *playbac
 
 func (s *playbackStand) write(topic string, partition int32, seconds ...int) {
 	s.Helper()
+	s.writeLarge(topic, partition, 0, seconds...)
+}
+
+// writeLarge is write with a header of so many bytes.
+func (s *playbackStand) writeLarge(topic string, partition int32, size int, seconds ...int) {
+	s.Helper()
 	var records []*kgo.Record
 	for _, at := range seconds {
-		records = append(records, &kgo.Record{Topic: topic, Partition: partition, Timestamp: s.began.Add(time.Duration(at) * time.Second), Value: fmt.Append(nil, at)})
+		records = append(records, &kgo.Record{
+			Topic: topic, Partition: partition, Timestamp: s.began.Add(time.Duration(at) * time.Second), Value: fmt.Append(nil, at),
+			Headers: []kgo.RecordHeader{{Key: "h", Value: make([]byte, size)}},
+		})
 	}
 	if err := s.client.ProduceSync(s.Context(), records...).FirstErr(); err != nil {
 		s.Fatal(err)
@@ -92,6 +131,14 @@ func (s *playbackStand) open(from int, topics ...string) *Playback {
 	}
 	s.Cleanup(p.Close)
 	return p
+}
+
+// cut deletes what lies before an offset.
+func (s *playbackStand) cut(topic string, partition int32, below int64) {
+	s.Helper()
+	if err := Purge(s.Context(), s.cfg, topic, map[int32]int64{partition: below}); err != nil {
+		s.Fatal(err)
+	}
 }
 
 // until returns what a playback has until a time: topic, partition and time of each.
@@ -139,22 +186,120 @@ func TestPlaybackTellsWhatWasDeleted(t *testing.T) {
 	for n := range int32(3) {
 		s.write("a", n, 10, 20, 30)
 	}
-	cut := kadm.Offsets{}
-	cut.AddOffset("a", 0, 1, -1)
-	cut.AddOffset("a", 1, 3, -1)
-	if resp, err := s.adm.DeleteRecords(t.Context(), cut); err != nil || resp.Error() != nil {
-		t.Fatal(err, resp.Error())
-	}
+	s.cut("a", 0, 1)
+	s.cut("a", 1, 3)
 	first := func(at int) int64 { return s.began.Add(time.Duration(at) * time.Second).UnixMilli() }
 	for from, want := range map[int][]Played{
-		5:  {{"a", 0, true, first(20)}, {"a", 1, true, 0}, {"a", 2, false, first(10)}, {"a", 3, false, 0}},
-		25: {{"a", 0, false, first(30)}, {"a", 1, true, 0}, {"a", 2, false, first(30)}, {"a", 3, false, 0}},
+		5:  {{Partition: 0, First: first(20), Deleted: true}, {Partition: 1, Deleted: true}, {Partition: 2, First: first(10)}, {Partition: 3}},
+		25: {{Partition: 0, First: first(30), Deleted: true}, {Partition: 1, Deleted: true}, {Partition: 2, First: first(30)}, {Partition: 3}},
+		35: {{Partition: 0}, {Partition: 1, Deleted: true}, {Partition: 2}, {Partition: 3}},
 	} {
+		for i := range want {
+			want[i].Topic, want[i].Looked, want[i].Kept = "a", true, true
+		}
 		p := s.open(from, "a")
 		s.until(p, 100)
 		if got := p.Partitions(); !slices.Equal(got, want) {
 			t.Errorf("from %d: %v, want %v", from, got, want)
 		}
+	}
+}
+
+// Whether a topic's settings delete what is asked for.
+func TestPlaybackTellsWhatIsKept(t *testing.T) {
+	s := newPlaybackStand(t, 1)
+	hour := fmt.Sprint(time.Hour.Milliseconds())
+	for name, config := range map[string][3]string{
+		"forever": {"delete", "-1", "-1"}, "hour": {"delete", hour, "-1"}, "size": {"delete", "-1", "1000000000"}, "compact": {"compact,delete", "-1", "-1"},
+	} {
+		_, err := s.adm.CreateTopic(t.Context(), 1, 1, map[string]*string{"cleanup.policy": &config[0], "retention.ms": &config[1], "retention.bytes": &config[2]}, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for from, want := range map[time.Duration]string{-30 * time.Minute: "[forever hour]", -61 * time.Minute: "[forever]"} {
+		p, err := OpenPlayback(t.Context(), s.cfg, []string{"forever", "hour", "size", "compact"}, time.Now().Add(from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		var kept []string
+		for _, one := range p.Partitions() {
+			if one.Kept {
+				kept = append(kept, one.Topic)
+			}
+		}
+		if got := fmt.Sprint(kept); got != want {
+			t.Errorf("from %s: %s, want %s", from, got, want)
+		}
+	}
+}
+
+// What is deleted while a playback lags behind is told, once time has come to it, and so
+// is an end that is deleted. A record takes 10 kB, so that few are read ahead.
+func TestPlaybackTellsWhatWasCut(t *testing.T) {
+	const n, size = 3000, 10_000
+	seconds := make([]int, n)
+	for i := range seconds {
+		seconds[i] = i
+	}
+	for _, tt := range []struct {
+		name  string
+		below int64
+		// The first that is read after the cut; 0: none.
+		next int
+	}{
+		{"some", 2500, 2500}, {"the end", n, 0},
+	} {
+		s := newPlaybackStand(t, 1, "a")
+		s.writeLarge("a", 0, size, seconds...)
+		p := s.open(0, "a")
+		s.until(p, 100)
+		s.cut("a", 0, tt.below)
+		last := 100
+		for at := 101; at <= n && p.Partitions()[0].Cut.Offsets == 0; at++ {
+			if s.until(p, at) != "" && at < int(tt.below) {
+				last = at
+			}
+		}
+		at := func(second int) int64 { return s.began.Add(time.Duration(second) * time.Second).UnixMilli() }
+		want := Cut{Offsets: tt.below - int64(last) - 1, After: at(last)}
+		if tt.next > 0 {
+			want.Before = at(tt.next)
+		}
+		if got := p.Partitions()[0].Cut; got != want || last > n/2 {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, want)
+		}
+	}
+}
+
+// Holes that transactions leave are no cuts.
+func TestPlaybackOfAbortedTransactions(t *testing.T) {
+	s := newPlaybackStand(t, 1, "a")
+	tx, err := s.cfg.NewClient(kgo.TransactionalID("tx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Close()
+	s.write("a", 0, 1, 2, 3)
+	for range 3 {
+		if err := tx.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if err := tx.ProduceSync(t.Context(), &kgo.Record{Topic: "a", Timestamp: s.began, Value: []byte("x")}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tx.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.write("a", 0, 4)
+	s.cut("a", 0, 2)
+	p := s.open(3, "a")
+	if got := s.until(p, 10); got != "a0:3 a0:4" || p.Partitions()[0].Cut != (Cut{}) {
+		t.Errorf("%s, %+v", got, p.Partitions()[0])
 	}
 }
 
@@ -184,8 +329,9 @@ func TestPlaybackReadsWhatIsCommitted(t *testing.T) {
 	s.write("a", 0, 12)
 	send(13)
 	s.write("a", 0, 14) // behind the open transaction
-	if got := s.until(s.open(0, "a"), 100); got != "a0:10 a0:12" {
-		t.Errorf("read %s", got)
+	p := s.open(0, "a")
+	if got := s.until(p, 100); got != "a0:10 a0:12" || !p.Partitions()[0].Open {
+		t.Errorf("read %s, %+v", got, p.Partitions()[0])
 	}
 	if err := tx.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
 		t.Fatal(err)
@@ -222,8 +368,54 @@ func TestPlaybackOfManyRecords(t *testing.T) {
 		}
 		most = max(most, len(p.partitions[0].waiting)+len(p.partitions[1].waiting))
 	}
-	if most > chunkRecords+2*lookahead+2 {
+	if most > 2*chunkRecords+1 {
 		t.Errorf("%d records wait at once", most)
+	}
+}
+
+// Batches of a clock that is ahead come with the records about them, wherever they lie in
+// what was read together.
+func TestPlaybackOfAClockAhead(t *testing.T) {
+	s := newPlaybackStand(t, 1, "a")
+	const n = 3 * chunkRecords
+	var seconds, came []int
+	for at := range n {
+		if at%89 == 0 { // one ends with the first chunk
+			for range 10 {
+				seconds, came = append(seconds, at+120), append(came, at)
+			}
+		}
+		seconds, came = append(seconds, at), append(came, at)
+	}
+	s.write("a", 0, seconds...)
+	p := s.open(0, "a")
+	read := 0
+	for at := range n - 120 {
+		read += len(strings.Fields(s.until(p, at)))
+		if want := len(came) - len(came[sort.SearchInts(came, at+1):]); read != want {
+			t.Fatalf("%d records at %d, want %d", read, at, want)
+		}
+	}
+	if got := p.Partitions()[0].First; got != s.began.UnixMilli() {
+		t.Errorf("begins at %d, want %d", got, s.began.UnixMilli())
+	}
+}
+
+// What tells when a record came may lie in a chunk that was not taken yet.
+func TestPlaybackLooksAhead(t *testing.T) {
+	s := newPlaybackStand(t, 1, "a")
+	var seconds []int
+	for at := range 2*chunkRecords - 2 {
+		seconds = append(seconds, at)
+	}
+	seconds = append(seconds, 9000, 4000) // that was held up
+	for at := range 100 {
+		seconds = append(seconds, 9001+at)
+	}
+	s.write("a", 0, seconds...)
+	p := s.open(0, "a")
+	if got := len(strings.Fields(s.until(p, 5000))); got != 2*chunkRecords-2 {
+		t.Errorf("%d records until the gap", got)
 	}
 }
 
@@ -299,7 +491,7 @@ func TestPlaybackThatFails(t *testing.T) {
 		return resp, nil, true
 	})
 	err = s.open(0, "a").Until(t.Context(), time.Now(), func(int, []Record) error { return nil })
-	if !errors.Is(err, kerr.TopicAuthorizationFailed) || !strings.Contains(err.Error(), "read a/0") {
+	if !errors.Is(err, kerr.TopicAuthorizationFailed) || !strings.Contains(err.Error(), "read a/0") || !strings.Contains(err.Error(), "grant Read on topic a") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -36,14 +36,27 @@ const readerFetchBytes = 256 << 10
 // order. Records deleted from the log are passed over. It returns the first
 // error of visit. An open transaction before to is waited for until ctx ends.
 func Read(ctx context.Context, c Config, topic string, partition int32, from, to int64, visit func(Message) error) error {
-	return read(ctx, c, fetchBytes, topic, partition, from, to, visit)
+	return reading{topic: topic, partition: partition, from: from, to: to, fetchBytes: fetchBytes, visit: visit}.run(ctx, c)
 }
 
 // fetchBytes is what Read fetches at once, the client's default.
 const fetchBytes = 1 << 20
 
-// read is Read with another size of fetches.
-func read(ctx context.Context, c Config, fetchBytes int32, topic string, partition int32, from, to int64, visit func(Message) error) error {
+// reading is what Read does, and more.
+type reading struct {
+	topic      string
+	partition  int32
+	from, to   int64
+	fetchBytes int32 // at once, as they are in the log; a batch that is larger comes all the same
+	visit      func(Message) error
+	// lost is told that records from one offset to another, exclusive, were deleted from
+	// the log before they were read; nil: they are passed over. Offsets that are not there
+	// do not tell: what was aborted or compacted leaves holes, too.
+	lost func(from, to int64)
+}
+
+func (r reading) run(ctx context.Context, c Config) error {
+	topic, partition, from, to := r.topic, r.partition, r.from, r.to
 	if from >= to {
 		return nil
 	}
@@ -51,7 +64,7 @@ func read(ctx context.Context, c Config, fetchBytes int32, topic string, partiti
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.FetchMaxPartitionBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(r.fetchBytes),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(from)}}),
 	)
@@ -73,13 +86,18 @@ func read(ctx context.Context, c Config, fetchBytes int32, topic string, partiti
 				failed = fmt.Errorf("read %s/%d: %w", topic, partition, e)
 			}
 		})
-		fetches.EachRecord(func(r *kgo.Record) {
-			if failed != nil || r.Offset < next {
-				return
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			if len(p.Records) > 0 && p.LogStartOffset <= p.Records[0].Offset {
+				r.tellLost(next, p.LogStartOffset)
 			}
-			next = r.Offset + 1
-			if r.Offset < to && !r.Attrs.IsControl() {
-				failed = visit(recordMessage(r))
+			for _, one := range p.Records {
+				if failed != nil || one.Offset < next {
+					continue
+				}
+				next = one.Offset + 1
+				if one.Offset < to && !one.Attrs.IsControl() {
+					failed = r.visit(recordMessage(one))
+				}
 			}
 		})
 		if failed != nil {
@@ -93,10 +111,28 @@ func read(ctx context.Context, c Config, fetchBytes int32, topic string, partiti
 			return err
 		}
 		if state == tailEmpty {
-			return nil
+			return r.tailLost(ctx, client, next)
 		}
 	}
 	return nil
+}
+
+// tailLost tells of what was deleted of an end of which nothing is left.
+func (r *reading) tailLost(ctx context.Context, client *kgo.Client, next int64) error {
+	if r.lost == nil {
+		return nil
+	}
+	start, err := startOffset(ctx, client, r.topic, r.partition)
+	if err == nil && next < start {
+		r.tellLost(next, start)
+	}
+	return err
+}
+
+func (r *reading) tellLost(from, to int64) {
+	if to = min(to, r.to); r.lost != nil && from < to {
+		r.lost(from, to)
+	}
 }
 
 // Follower reads whole topics for ever, committed records only.
