@@ -76,13 +76,7 @@ func looks(e parser.Expr) (reach time.Duration, names map[string]bool) {
 		if !ok {
 			return nil
 		}
-		name := ""
-		for _, m := range v.LabelMatchers {
-			if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
-				name = m.Value
-			}
-		}
-		names[name] = true
+		names[nameOf(v)] = true
 		back := v.OriginalOffset
 		for _, outer := range path {
 			switch outer := outer.(type) {
@@ -96,6 +90,16 @@ func looks(e parser.Expr) (reach time.Duration, names map[string]bool) {
 		return nil
 	})
 	return reach, names
+}
+
+// nameOf returns the name that a selector tells, "" where it tells none.
+func nameOf(v *parser.VectorSelector) string {
+	for _, m := range v.LabelMatchers {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
+			return m.Value
+		}
+	}
+	return ""
 }
 
 // countOf tells how the events of a selector are counted, by what its metric is called.

@@ -1,6 +1,9 @@
 package rules
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/promql/parser"
@@ -16,6 +19,9 @@ type Alert struct {
 	Group, Name string
 	Expr        string
 	Below       bool // it asks whether something is too small
+	// Totals are the counters of which it asks for what they have counted since they began,
+	// itself or what it makes of recorded series, in order.
+	Totals []string
 }
 
 // Alerts returns the alerting rules, in the order of the files.
@@ -24,20 +30,65 @@ func (s *Set) Alerts() []Alert {
 	for _, g := range s.groups {
 		for _, r := range g.rules {
 			if r.alert != "" {
-				all = append(all, Alert{g.name, r.alert, r.expr, below(r.expr)})
+				totals := map[string]bool{}
+				s.totals(r, map[*rule]bool{}, totals)
+				all = append(all, Alert{g.name, r.alert, r.expr, r.below, slices.Sorted(maps.Keys(totals))})
 			}
 		}
 	}
 	return all
 }
 
-// below reports whether the outermost comparison of an expression holds for what is
-// small.
-func below(text string) bool {
-	e, err := promQL.ParseExpr(text)
-	if err != nil {
-		return false
+// totals adds the counters of which a rule asks for the newest sample.
+func (s *Set) totals(r *rule, asked map[*rule]bool, found map[string]bool) {
+	if asked[r] {
+		return
 	}
+	asked[r] = true
+	for name := range r.now {
+		if s.recorded[name] {
+			for _, g := range s.groups {
+				for _, by := range g.rules {
+					if by.record == name {
+						s.totals(by, asked, found)
+					}
+				}
+			}
+		} else if strings.HasSuffix(name, "_total") || strings.HasSuffix(name, "_count") || strings.HasSuffix(name, "_sum") || strings.HasSuffix(name, "_bucket") {
+			found[name] = true
+		}
+	}
+}
+
+// asksNow returns the names of the metrics of which an expression asks for the newest
+// sample, and for none of before that it could be compared with.
+func asksNow(e parser.Expr) map[string]bool {
+	now, before := map[string]bool{}, map[string]bool{}
+	parser.Inspect(e, func(n parser.Node, path []parser.Node) error {
+		v, ok := n.(*parser.VectorSelector)
+		if !ok {
+			return nil
+		}
+		asks := now
+		if v.OriginalOffset != 0 {
+			asks = before
+		}
+		for _, outer := range path {
+			switch outer.(type) {
+			case *parser.MatrixSelector, *parser.SubqueryExpr:
+				return nil
+			}
+		}
+		asks[nameOf(v)] = true
+		return nil
+	})
+	maps.DeleteFunc(now, func(name string, _ bool) bool { return before[name] })
+	return now
+}
+
+// below reports whether the outermost comparison of an expression holds for what is
+// small. One of two bounds, as in 5 < x < 10, is neither.
+func below(e parser.Expr) bool {
 	for {
 		b, ok := unparen(e).(*parser.BinaryExpr)
 		switch {
@@ -45,6 +96,8 @@ func below(text string) bool {
 			return false
 		case b.Op == parser.LAND || b.Op == parser.LUNLESS:
 			e = b.LHS
+		case compared(b.LHS) != nil || compared(b.RHS) != nil:
+			return false
 		case b.LHS.Type() == parser.ValueTypeScalar: // 5 > x
 			return b.Op == parser.GTR || b.Op == parser.GTE
 		default:

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -18,10 +19,25 @@ func TestAlertsOfASet(t *testing.T) {
 	for expr, below := range map[string]bool{
 		"x > 1": false, "x < 1": true, "(x <= 1)": true, "1 > x": true, "1 < x": false, "x == 1": false, "absent(x)": false,
 		"x < 1 and y > 2": true, "x > 1 unless y < 2": false, "x < 1 or y < 1": false, "1 - (x < 1)": false, "x >= 1": false, "1 >= x": true,
+		"5 < x < 10": false, "10 > (x > 5)": false, "x <bool 5": false, "(x < 5) + 1": false,
 	} {
 		all := parsed(t, "groups: [{name: g, rules: [{record: r, expr: z}, {alert: A, expr: '"+expr+"'}]}]").Alerts()
-		if len(all) != 1 || all[0] != (Alert{"g", "A", expr, below}) {
+		if len(all) != 1 || all[0].Group != "g" || all[0].Name != "A" || all[0].Expr != expr || all[0].Below != below {
 			t.Errorf("%s: %+v", expr, all)
+		}
+	}
+}
+
+// Who asks for a total asks for what was counted since it began, whenever that was.
+func TestTotalsOfAlerts(t *testing.T) {
+	for expr, want := range map[string]string{
+		"sum(x_total) > 1": "[x_total]", "rate(x_total[5m]) > 1": "[]", "x > 1": "[]", "y_count + sum(x_total) > 1": "[x_total y_count]",
+		"increase(x_total[5m]) > 1 and sum(x_total) > 100": "[x_total]", "max_over_time(sum(x_total)[5m:]) > 1": "[]",
+		"x_total - x_total offset 5m > 1": "[]", "x_total unless x_total offset 1h": "[]", "all > 1": "[z_total]", "rate(all[5m]) > 1": "[]", "{job=\"a_total\"} > 1": "[]",
+	} {
+		all := parsed(t, "groups: [{name: g, rules: [{record: sums, expr: sum(z_total)}, {record: all, expr: sums + all}, {alert: A, expr: '"+expr+"'}]}]").Alerts()
+		if got := fmt.Sprint(all[0].Totals); got != want {
+			t.Errorf("%s: %s, want %s", expr, got, want)
 		}
 	}
 }

@@ -62,12 +62,14 @@ type rule struct {
 	alert       string // name of the alert
 	expr        string
 	left        string // of the outermost comparison: what there is no data of when it is empty; "" for none
+	below       bool   // that comparison holds for what is small
 	state       alerts.Rule
 	minSamples  int64
 	counts      []counted       // what the value is made of
 	window      time.Duration   // the longest range
 	reach       time.Duration   // how far back it looks, offsets included
 	asks        map[string]bool // the names of metrics
+	now         map[string]bool // those of which it asks for the newest sample only
 	labels      map[string]string
 	annotations map[string]string
 }
@@ -194,10 +196,12 @@ func newRule(g *group, groupLabels map[string]string, from *rulefmt.Rule) (*rule
 	}
 	if left := compared(expr); left != nil {
 		r.left = left.String()
+		r.below = below(expr)
 	}
 	r.counts, r.window = counts(expr)
 	r.reach, r.asks = looks(expr)
 	r.reach += g.offset
+	r.now = asksNow(expr)
 	r.state = alerts.Rule{For: time.Duration(from.For), KeepFiring: time.Duration(from.KeepFiringFor)}
 	if text, given := r.annotations[annotationNoData]; given {
 		if err := r.state.NoData.UnmarshalText([]byte(text)); err != nil {
