@@ -21,7 +21,7 @@ type table[M any, P tables.Measure[M]] struct {
 	metrics []metric[M]
 	decode  func(m *M, body []byte) error             // what metrics look at
 	more    func(dims []string, ever *M) labels.Label // besides the dimensions, and always the same; nil: none
-	scratch sync.Pool                                 // of *M
+	spare   sync.Pool                                 // of *M
 
 	mu    sync.Mutex
 	index *index // of the newest snapshot
@@ -232,11 +232,11 @@ func (m *metric[M]) iterator(reuse chunkenc.Iterator) (chunkenc.Iterator, *past)
 
 // read fills p with what some rows counted, in spans that end after from.
 func (s *taken[M, P]) read(metric *metric[M], p *past, rows []int, from int64) error {
-	m, _ := s.scratch.Get().(*M)
+	m, _ := s.spare.Get().(*M)
 	if m == nil {
 		m = new(M)
 	}
-	defer s.scratch.Put(m)
+	defer s.spare.Put(m)
 	for _, row := range rows {
 		if err := s.rows.History(row, from, func(part views.Part) error {
 			if err := s.decode(m, part.Body); err != nil {
