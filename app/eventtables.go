@@ -46,7 +46,10 @@ func (t *eventTables) Series(at time.Time) (rules.Series, error) {
 	if err := t.to(at); err != nil { // what came at that time
 		return nil, err
 	}
-	return t.store.Snapshot(at), t.settle()
+	if err := t.settle(); err != nil {
+		return nil, err
+	}
+	return t.store.Snapshot(at), nil
 }
 
 // pass lets time pass, as a backtest does.
