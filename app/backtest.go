@@ -22,7 +22,7 @@ import (
 // then.
 type Backtest struct {
 	Since, Until time.Time
-	Step         time.Duration // between evaluations; 0: a pane
+	Step         time.Duration // between evaluations; 0: a pane, but no more than a minute
 	// WarmUp is how much earlier reading begins; < 0: as far back as the rules look.
 	WarmUp time.Duration
 	// Progress is told, again and again, how far it is; may be nil.
@@ -58,20 +58,22 @@ type BacktestAlert struct {
 	Rule     string            `json:"rule"`
 	Labels   map[string]string `json:"labels"`
 	Fired    time.Time         `json:"fired_at"`
-	Resolved *time.Time        `json:"resolved_at"` // nil: it fires still
-	Lasted   alerts.Seconds    `json:"lasted_seconds"`
-	Peak     alerts.Number     `json:"peak"` // the greatest value while it fired; the smallest, where the rule asks for that
+	Before   bool              `json:"before,omitempty"` // it fired before the time that was asked for: then, or sooner
+	Resolved *time.Time        `json:"resolved_at"`      // nil: it fires still
+	Lasted   alerts.Seconds    `json:"lasted_seconds"`   // of one from before, since then only
+	Peak     alerts.Number     `json:"peak"`             // the greatest value while it fired; the smallest, where the rule asks for that
 	Reason   alerts.Reason     `json:"reason"`
 }
 
 // BacktestRule is how often the alerts of a rule fired, and for how long in all of the
 // time that was asked for.
 type BacktestRule struct {
-	Group  string         `json:"group"`
-	Rule   string         `json:"rule"`
-	Times  int            `json:"times"`
-	Firing int            `json:"still_firing"`
-	Total  alerts.Seconds `json:"total_seconds"`
+	Group       string         `json:"group"`
+	Rule        string         `json:"rule"`
+	Times       int            `json:"times"`       // in that time
+	Before      int            `json:"from_before"` // how many more fired already
+	StillFiring int            `json:"still_firing"`
+	Total       alerts.Seconds `json:"total_seconds"`
 }
 
 // BacktestRecords are the source records of the time that was asked for, by outcome, and
@@ -214,7 +216,7 @@ func (r *backtest) run(ctx context.Context) (*BacktestResult, error) {
 	at := r.readFrom
 	for at.Before(r.Until) && err == nil {
 		next := r.next(at)
-		if err = r.pass(ctx, next); err == nil {
+		if err = r.advance(ctx, next); err == nil {
 			at = next
 		}
 	}
@@ -248,8 +250,8 @@ func after(t time.Time, step time.Duration) time.Time {
 	return next
 }
 
-// pass lets time pass to an evaluation, or to a time between two.
-func (r *backtest) pass(ctx context.Context, to time.Time) error {
+// advance lets time pass to an evaluation, or to a time between two.
+func (r *backtest) advance(ctx context.Context, to time.Time) error {
 	r.tables.now = to
 	err := r.playback.Until(ctx, to, func(source int, records []kafka.Record) error {
 		r.read += int64(len(records))
@@ -307,6 +309,7 @@ func (r *backtest) result(at time.Time) (*BacktestResult, error) {
 		Evaluations: r.judge.evaluations, Faults: r.judge.faults,
 	}
 	out.NotCovered, out.Notes = r.gaps(at)
+	out.Notes = append(out.Notes, r.totals()...)
 	out.Alerts, out.Rules = r.judge.found(r.Since, at)
 	counts, err := r.tables.counts()
 	if err != nil {
@@ -372,6 +375,17 @@ func (r *backtest) gaps(until time.Time) (gaps []BacktestGap, notes []string) {
 	return gaps, notes
 }
 
+// totals returns which rules ask for totals, which are smaller here than in the program.
+func (r *backtest) totals() (notes []string) {
+	for _, a := range r.judge.set.Alerts() {
+		if len(a.Totals) > 0 {
+			notes = append(notes, fmt.Sprintf("%s asks for totals (%s), which begin with 0 here, at %s: a rate or increase would tell the same whenever it begins",
+				a.Name, strings.Join(a.Totals, ", "), stamp(r.readFrom)))
+		}
+	}
+	return notes
+}
+
 // judge evaluates rules and keeps what became of their alerts.
 type judge struct {
 	set       *rules.Set
@@ -414,40 +428,37 @@ func (j *judge) evaluate(ctx context.Context, at time.Time, tables *scratch) err
 		}
 		j.faults[name].Times++
 	}
+	rules.Take(j.known, said, j.told)
 	for i := range said {
-		j.take(said[i].Key, &said[i].Report)
+		j.keep(said[i].Key, &said[i].Report)
 	}
 	j.deadline = j.due(at)
 	return nil
 }
 
-// take takes in what an evaluation says of an alert.
-func (j *judge) take(key string, said *alerts.Report) {
-	row := j.known[key]
-	if row == nil {
-		row = new(alerts.Row)
-		j.known[key] = row
-	}
-	told, _ := row.Take(said)
-	for _, t := range told {
-		at := time.UnixMilli(t.At).UTC()
-		if !t.Fires {
-			if one := j.firing[key]; one != nil {
-				one.Resolved, one.Reason = &at, t.Reason
-			}
-			delete(j.firing, key)
-			continue
+// told notes that an alert fires, or no longer does.
+func (j *judge) told(key string, t alerts.Transition, about alerts.About) {
+	at := time.UnixMilli(t.At).UTC()
+	if !t.Fires {
+		if one := j.firing[key]; one != nil {
+			one.Resolved, one.Reason = &at, t.Reason
 		}
-		one := &BacktestAlert{Group: row.Group, Rule: row.Name, Labels: maps.Clone(row.Labels), Fired: at, Peak: alerts.Number(math.NaN()), Reason: t.Reason}
-		delete(one.Labels, "alertname")
-		j.firing[key] = one
-		j.all = append(j.all, one)
+		delete(j.firing, key)
+		return
 	}
+	one := &BacktestAlert{Group: about.Group, Rule: about.Name, Labels: maps.Clone(about.Labels), Fired: at, Peak: alerts.Number(math.NaN()), Reason: t.Reason}
+	delete(one.Labels, "alertname")
+	j.firing[key] = one
+	j.all = append(j.all, one)
+}
+
+// keep keeps what an evaluation says of an alert that is active.
+func (j *judge) keep(key string, said *alerts.Report) {
 	if one := j.firing[key]; one != nil && said.Outcome == alerts.Breached {
 		one.Peak = peak(one.Peak, alerts.Number(said.Value), j.below[[2]string{one.Group, one.Rule}])
 	}
 	j.rule[key] = said.Rule
-	if row.State == alerts.Inactive {
+	if j.known[key].State == alerts.Inactive {
 		delete(j.known, key)
 		delete(j.rule, key)
 	}
@@ -499,13 +510,18 @@ func (j *judge) found(since, until time.Time) (all []BacktestAlert, byRule []Bac
 			continue
 		}
 		found := *one
-		found.Lasted = alerts.Seconds(end.Sub(one.Fired))
+		found.Before = one.Fired.Before(since)
+		found.Lasted = alerts.Seconds(end.Sub(later(one.Fired, since)))
 		all = append(all, found)
 		r := &byRule[at[[2]string{one.Group, one.Rule}]]
-		r.Times++
-		r.Total += alerts.Seconds(end.Sub(later(one.Fired, since)))
+		r.Total += found.Lasted
+		if found.Before {
+			r.Before++
+		} else {
+			r.Times++
+		}
 		if one.Resolved == nil {
-			r.Firing++
+			r.StillFiring++
 		}
 	}
 	slices.SortStableFunc(all, func(a, b BacktestAlert) int {

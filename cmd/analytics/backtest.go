@@ -23,14 +23,20 @@ func runBacktest(ctx context.Context, env environment, args []string) error {
 	since := fs.String("since", "", "where it begins: how long ago, such as 72h, or an RFC 3339 `time`")
 	until := fs.String("until", "", "where it ends, likewise; default: now")
 	pattern := fs.String("rules", "", "`pattern` of the names of rule files; default: those of the configuration")
-	step := fs.Duration("step", 0, "time between evaluations, up to 1m; default: window.pane")
-	warmUp := fs.Duration("warm-up", -1, "how much before --since reading begins; default: as far as the rules look back")
+	step := fs.Duration("step", 0, "time between evaluations, up to 1m; default: window.pane, or 1m where that is longer")
+	warmUp := -time.Second // as far as the rules look back
+	fs.Func("warm-up", "how much before --since reading begins, a `duration`; totals such as rag_events_total begin with 0 there; default: as far as the rules look back", func(text string) (err error) {
+		if warmUp, err = time.ParseDuration(text); err == nil && warmUp < 0 {
+			err = errors.New("want 0s or more")
+		}
+		return err
+	})
 	format := fs.String("format", "table", "`table` or json")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
 	now := time.Now()
-	b := app.Backtest{Since: now, Until: now, Step: *step, WarmUp: *warmUp}
+	b := app.Backtest{Since: now, Until: now, Step: *step, WarmUp: warmUp}
 	if err := errors.Join(timeOf(&b.Since, "since", *since, now), timeOf(&b.Until, "until", cmp.Or(*until, "0s"), now)); err != nil {
 		return err
 	}
@@ -50,7 +56,16 @@ func runBacktest(ctx context.Context, env environment, args []string) error {
 	if result == nil {
 		return err
 	}
-	return cmp.Or(write(env.stdout, result), err)
+	return cmp.Or(write(env.stdout, result), err, failed(result))
+}
+
+// failed returns an error when rules could not be evaluated: that their alerts did not fire
+// tells nothing then.
+func failed(r *app.BacktestResult) error {
+	if len(r.Faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("rules could not be evaluated at every time, so alerts may be missing: %s: mend them, and test again", strings.Join(slices.Sorted(maps.Keys(r.Faults)), ", "))
 }
 
 // timeOf reads a time of the past, or how long ago it is.
@@ -76,13 +91,19 @@ func writeJSON(w io.Writer, r *app.BacktestResult) error {
 func writeTable(w io.Writer, r *app.BacktestResult) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(t, "From %s to %s, rules evaluated every %s.\n\n", second(r.Since), second(r.Until), time.Duration(r.Step))
-	if len(r.Alerts) == 0 {
-		fmt.Fprintln(t, "No alert would have fired.")
-	} else {
+	switch {
+	case len(r.Alerts) > 0:
 		fmt.Fprintln(t, "FIRED AT\tRESOLVED AT\tLASTED\tPEAK\tRULE\tLABELS")
+	case len(r.Faults) > 0:
+		fmt.Fprintln(t, "No alert fired, as far as rules could be evaluated.")
+	default:
+		fmt.Fprintln(t, "No alert would have fired.")
 	}
 	for _, a := range r.Alerts {
-		resolved := "still firing"
+		fired, resolved := second(a.Fired), "still firing"
+		if a.Before {
+			fired = "before"
+		}
 		if a.Resolved != nil {
 			resolved = second(*a.Resolved)
 		}
@@ -90,20 +111,29 @@ func writeTable(w io.Writer, r *app.BacktestResult) error {
 		for _, name := range slices.Sorted(maps.Keys(a.Labels)) {
 			labels = append(labels, name+"="+a.Labels[name])
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", second(a.Fired), resolved, short(time.Duration(a.Lasted)),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", fired, resolved, short(time.Duration(a.Lasted)),
 			strconv.FormatFloat(float64(a.Peak), 'g', 4, 64), a.Rule, strings.Join(labels, " "))
 	}
 	fmt.Fprintln(t, "\nRULE\tGROUP\tTIMES\tFOR\t")
 	for _, rule := range r.Rules {
-		still := ""
-		if rule.Firing > 0 {
-			still = fmt.Sprintf("%d still firing", rule.Firing)
+		var more []string
+		if rule.Before > 0 {
+			more = append(more, fmt.Sprintf("%d from before", rule.Before))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", rule.Rule, rule.Group, rule.Times, short(time.Duration(rule.Total)), still)
+		if rule.StillFiring > 0 {
+			more = append(more, fmt.Sprintf("%d still firing", rule.StillFiring))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", rule.Rule, rule.Group, rule.Times, short(time.Duration(rule.Total)), strings.Join(more, ", "))
 	}
 	n := r.Records
 	fmt.Fprintf(t, "\nRecords: %d read, of them %d counted, %d duplicate, %d late, %d poison. Before, from %s on, %d.\n",
 		n.Read, n.Counted, n.Duplicate, n.Late, n.Poison, second(r.ReadFrom), n.WarmUp)
+	if n.HeldUp > 0 {
+		fmt.Fprintf(t, "HELD UP: %d came longer after their timestamps than windows take events, or behind others of a clock that is ahead.\n", n.HeldUp)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(t, "NOTE: %s\n", note)
+	}
 	for _, g := range r.NotCovered {
 		where := g.Topic
 		if g.Partition != nil {

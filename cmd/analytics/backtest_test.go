@@ -33,10 +33,12 @@ func TestBacktestAsATable(t *testing.T) {
 		Since: at("0s"), Until: at("72h"), ReadFrom: at("-1h"), Step: alerts.Seconds(10 * time.Second), Evaluations: 7,
 		Alerts: []app.BacktestAlert{
 			{Group: "g", Rule: "ErrorRatio", Labels: map[string]string{"tenant": "acme", "app": "chat"}, Fired: at("5m"), Resolved: &resolved, Lasted: alerts.Seconds(302500 * time.Millisecond), Peak: 0.123456},
+			{Group: "g", Rule: "Gone", Fired: at("-5m"), Before: true, Resolved: &resolved, Lasted: alerts.Seconds(602500 * time.Millisecond), Peak: 2},
 			{Group: "g", Rule: "Gone", Fired: at("71h"), Lasted: alerts.Seconds(time.Hour)},
 		},
-		Rules:   []app.BacktestRule{{Group: "g", Rule: "ErrorRatio", Times: 1, Total: alerts.Seconds(302500 * time.Millisecond)}, {Group: "g", Rule: "Gone", Times: 1, Firing: 1, Total: alerts.Seconds(time.Hour)}, {Group: "h", Rule: "Never"}},
-		Records: app.BacktestRecords{Read: 10, Counted: 4, Duplicate: 3, Late: 2, Poison: 1, WarmUp: 5},
+		Rules:   []app.BacktestRule{{Group: "g", Rule: "ErrorRatio", Times: 1, Total: alerts.Seconds(302500 * time.Millisecond)}, {Group: "g", Rule: "Gone", Times: 1, Before: 1, StillFiring: 1, Total: alerts.Seconds(time.Hour)}, {Group: "h", Rule: "Never"}},
+		Records: app.BacktestRecords{Read: 10, Counted: 4, Duplicate: 3, Late: 2, Poison: 1, HeldUp: 6, WarmUp: 5},
+		Notes:   []string{"what one should know"},
 		NotCovered: []app.BacktestGap{
 			{Topic: "system-logs", Why: "the topic does not exist"},
 			{Topic: "rag-traces", Partition: &partition, Begins: &begins, Why: "records before were deleted"},
@@ -51,14 +53,17 @@ func TestBacktestAsATable(t *testing.T) {
 
 FIRED AT              RESOLVED AT           LASTED  PEAK    RULE        LABELS
 2026-03-01T12:05:00Z  2026-03-01T12:10:02Z  5m3s    0.1235  ErrorRatio  app=chat tenant=acme
+before                2026-03-01T12:10:02Z  10m3s   2       Gone        
 2026-03-04T11:00:00Z  still firing          1h0m0s  0       Gone        
 
 RULE        GROUP  TIMES  FOR     
 ErrorRatio  g      1      5m3s    
-Gone        g      1      1h0m0s  1 still firing
+Gone        g      1      1h0m0s  1 from before, 1 still firing
 Never       h      0      0s      
 
 Records: 10 read, of them 4 counted, 3 duplicate, 2 late, 1 poison. Before, from 2026-03-01T11:00:00Z on, 5.
+HELD UP: 6 came longer after their timestamps than windows take events, or behind others of a clock that is ahead.
+NOTE: what one should know
 NOT COVERED: system-logs: the topic does not exist
 NOT COVERED: rag-traces/3 begins at 2026-03-01T11:55:00Z: records before were deleted
 FAILED: g/Bad could not be evaluated 2 of 7 times, first at 2026-03-01T12:00:10Z: too much
@@ -68,6 +73,10 @@ FAILED: g/Bad could not be evaluated 2 of 7 times, first at 2026-03-01T12:00:10Z
 	b.Reset()
 	if err := writeTable(&b, &app.BacktestResult{}); err != nil || !strings.Contains(b.String(), "No alert would have fired.\n") {
 		t.Errorf("nothing found: %v\n%s", err, b.String())
+	}
+	b.Reset()
+	if err := writeTable(&b, &app.BacktestResult{Faults: r.Faults}); err != nil || !strings.Contains(b.String(), "No alert fired, as far as rules could be evaluated.\n") {
+		t.Errorf("nothing evaluated: %v\n%s", err, b.String())
 	}
 }
 
@@ -149,6 +158,19 @@ func TestBacktestAsJSON(t *testing.T) {
 	}
 }
 
+// A backtest of rules that could not be evaluated is no success.
+func TestBacktestOfFaults(t *testing.T) {
+	env, out, _ := errorsOfThePast(t)
+	rules := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(rules, []byte("groups: [{name: g, rules: [{alert: Bad, expr: 'rag_events_total * on () rag_events_total > 1'}]}]"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := run(t.Context(), env, []string{"rules", "backtest", "--since", "20m", "--rules", rules, "--step", "1m"})
+	if err == nil || !strings.Contains(err.Error(), "alerts may be missing: g/Bad") || !strings.Contains(out.String(), "FAILED: g/Bad") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // stopAt ends a context once something is written.
 type stopAt struct{ stop context.CancelFunc }
 
@@ -177,6 +199,8 @@ func TestMistakesOfBacktest(t *testing.T) {
 		{[]string{"--since", "soon"}, `--since is "soon"`},
 		{[]string{"--since", "1h", "--until", "then"}, `--until is "then"`},
 		{[]string{"--since", "1h", "--format", "xml"}, "want table or json"},
+		{[]string{"--since", "1h", "--warm-up", "-5m"}, "want 0s or more"},
+		{[]string{"--since", "1h", "--warm-up", "long"}, "invalid duration"},
 		{[]string{"--since", "1h", "more"}, "takes no arguments"},
 		{[]string{"--since", "1h"}, "kafka.brokers is empty"},
 	} {
