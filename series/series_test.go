@@ -323,6 +323,40 @@ func TestIteratorIsInOneUse(t *testing.T) {
 	}
 }
 
+// Once a querier is closed its iterators serve others, with the memory that they have.
+func TestIteratorsComeBack(t *testing.T) {
+	events, latency := newRig[traffic, *traffic](t), newRig[tables.Latency, *tables.Latency](t)
+	events.count(0, key("acme", "chat", "answer"), epoch, traffic{Count: 1})
+	events.show(epoch)
+	var m tables.Latency
+	m.Observe(1e9, "", epoch)
+	latency.count(0, key("acme", "chat", "generate", "m"), epoch, m)
+	latency.show(epoch)
+	s := series.New(series.Traffic(events.view), series.Latency(latency.view)).Snapshot(at(60))
+	for _, name := range []string{"rag_events_total", "rag_stage_duration_seconds"} {
+		lent, back := map[chunkenc.Iterator]bool{}, 0
+		for range 100 { // a pool may forget
+			q, err := s.Querier(epoch, epoch+hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
+			set.Next()
+			it := set.At().Iterator(nil)
+			if lent[it] {
+				back++
+			}
+			lent[it] = true
+			if err := q.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if back < 10 {
+			t.Errorf("%s: %d of 100 iterators were used before", name, back)
+		}
+	}
+}
+
 // TestSnapshotsOfMany lets many evaluate at once, as the race detector likes it.
 func TestSnapshotsOfMany(t *testing.T) {
 	latency := newRig[tables.Latency, *tables.Latency](t)
