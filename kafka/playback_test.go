@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -370,6 +371,37 @@ func TestPlaybackOfManyRecords(t *testing.T) {
 	}
 	if most > 2*chunkRecords+1 {
 		t.Errorf("%d records wait at once", most)
+	}
+}
+
+// However many partitions there are, together they fetch no more than one may.
+func TestPlaybackSharesWhatIsFetched(t *testing.T) {
+	const partitions = 32
+	e, c := embedded(t)
+	s := &playbackStand{T: t, cfg: c, began: time.Now().Add(-time.Hour)}
+	var err error
+	if s.client, err = c.NewClient(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.client.Close()
+	if _, err := kadm.NewClient(s.client).CreateTopic(t.Context(), partitions, 1, nil, "a"); err != nil {
+		t.Fatal(err)
+	}
+	for n := range int32(partitions) {
+		s.write("a", n, 10)
+	}
+	var asked atomic.Int32
+	e.instead(kmsg.Fetch, 1000, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		for _, topic := range req.(*kmsg.FetchRequest).Topics {
+			for _, p := range topic.Partitions {
+				asked.Store(max(asked.Load(), p.PartitionMaxBytes))
+			}
+		}
+		return nil, nil, false
+	})
+	s.until(s.open(0, "a"), 100)
+	if got := asked.Load(); got == 0 || got > 4<<20/partitions {
+		t.Errorf("%d bytes of a partition are asked for, want up to %d", got, 4<<20/partitions)
 	}
 }
 
