@@ -164,13 +164,16 @@ func (p *Program) Restart(ctx context.Context) error {
 }
 
 // Settle implements World. That nothing more happens cannot be seen: it waits until
-// all records have an outcome, and then until nothing has changed for some ticks, and
-// all rules were evaluated twice: the first time may have begun before.
+// all records have an outcome, and then until nothing has changed for some ticks, or for
+// as long as it takes to evaluate all rules twice: the first time may have begun before.
 func (p *Program) Settle(ctx context.Context) error {
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
-	const quiet = 8 * tick
+	quiet := 8 * tick
+	if p.dir != "" {
+		quiet = 3 * time.Second // rules are evaluated every second, and what was missed in parts
+	}
 	last, since, evaluated := "", time.Now(), 0.0
 	for {
 		state, complete, err := p.state(ctx)

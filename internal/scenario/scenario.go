@@ -40,6 +40,9 @@
 //	told                       what people are to be told of alerts
 //	received                   what a queue of RabbitMQ got of it, each message once
 //
+// Of two evaluations of the same time the first counts, and the clock stands still: who
+// sends events and asks for alerts lets time pass between.
+//
 // All times are of 1 March 2026, in UTC, to the millisecond.
 package scenario
 
