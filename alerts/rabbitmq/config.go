@@ -106,6 +106,7 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 	if err != nil {
 		return nil, err
 	}
+	var raw net.Conn
 	release := func() bool { return true }
 	defer func() { release() }()
 	cfg := amqp.Config{
@@ -116,6 +117,7 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 			if err == nil { // until the connection is open; its heartbeats watch it then
 				err = conn.SetDeadline(time.Now().Add(dialTimeout))
 				release = context.AfterFunc(ctx, func() { conn.Close() }) // whoever waits for an answer is told
+				raw = conn
 			}
 			return conn, err
 		},
@@ -131,7 +133,7 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 		conn.Close()
 		return nil, err
 	}
-	l, err := open(conn, c.InFlight)
+	l, err := open(conn, raw, c.InFlight)
 	if err != nil {
 		conn.Close()
 		return nil, refusal(err)

@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 // channel is a link over AMQP 0-9-1.
 type channel struct {
 	conn *amqp.Connection
+	raw  io.Closer // what conn writes to
 	ch   *amqp.Channel
 	out  chan event
 	end  chan struct{} // closed by close
@@ -21,7 +23,7 @@ type channel struct {
 	unanswered map[uint64]*amqp.DeferredConfirmation
 }
 
-func open(conn *amqp.Connection, inFlight int) (*channel, error) {
+func open(conn *amqp.Connection, raw io.Closer, inFlight int) (*channel, error) {
 	ch, err := conn.Channel()
 	if err != nil {
 		return nil, err
@@ -29,9 +31,9 @@ func open(conn *amqp.Connection, inFlight int) (*channel, error) {
 	if err := ch.Confirm(false); err != nil {
 		return nil, err
 	}
-	c := &channel{conn: conn, ch: ch, out: make(chan event), end: make(chan struct{}), unanswered: map[uint64]*amqp.DeferredConfirmation{}}
-	// The library waits for whoever listens, so each of these has room for all that may
-	// come while Publish does something else.
+	c := &channel{conn: conn, raw: raw, ch: ch, out: make(chan event), end: make(chan struct{}), unanswered: map[uint64]*amqp.DeferredConfirmation{}}
+	// The library gives up on who does not listen, so each of these has room for all that
+	// may come while Publish does something else.
 	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, 2*inFlight))
 	returns := ch.NotifyReturn(make(chan amqp.Return, 2*inFlight))
 	chClosed, connClosed := ch.NotifyClose(make(chan *amqp.Error, 1)), conn.NotifyClose(make(chan *amqp.Error, 1))
@@ -67,13 +69,12 @@ func open(conn *amqp.Connection, inFlight int) (*channel, error) {
 				e = event{kind: closed, reason: closing(reason)}
 			case reason := <-connClosed:
 				e = event{kind: closed, reason: closing(reason)}
+				// Who still writes to a broker that has fallen silent waits for as long as the
+				// network likes, and the library waits for that.
+				c.raw.Close()
 			}
-			if e.kind == closed && confirms != nil { // what came before is true
-				for a := range confirms {
-					if last := c.answer(a.DeliveryTag); last.kind == ack {
-						c.tell(last)
-					}
-				}
+			if e.kind == closed {
+				c.last(confirms)
 			}
 			c.tell(e)
 			if e.kind == closed {
@@ -82,6 +83,24 @@ func open(conn *amqp.Connection, inFlight int) (*channel, error) {
 		}
 	}()
 	return c, nil
+}
+
+// last tells of the confirmations that came before the end: they are true. Afterwards the
+// library closes the channel that they come by.
+func (c *channel) last(confirms <-chan amqp.Confirmation) {
+	for confirms != nil {
+		select {
+		case <-c.end:
+			return
+		case a, open := <-confirms:
+			if !open {
+				return
+			}
+			if e := c.answer(a.DeliveryTag); e.kind == ack {
+				c.tell(e)
+			}
+		}
+	}
 }
 
 // answer returns what the broker has said of a message. The library tells of answers in
@@ -144,7 +163,7 @@ func (c *channel) closeUnless(written <-chan struct{}) {
 	select {
 	case <-written:
 	case <-time.After(drain):
-		c.conn.CloseDeadline(time.Now())
+		c.raw.Close()
 	}
 }
 
@@ -154,6 +173,9 @@ func (c *channel) close() {
 	c.once.Do(func() {
 		close(c.end)
 		// A connection that is half open would be waited for.
-		go c.conn.CloseDeadline(time.Now().Add(dialTimeout))
+		go func() {
+			c.conn.CloseDeadline(time.Now().Add(dialTimeout))
+			c.raw.Close()
+		}()
 	})
 }

@@ -200,3 +200,37 @@ func TestPublishEnds(t *testing.T) {
 		t.Error("it waits for ever")
 	}
 }
+
+// A broker that falls silent with a socket that is full is given up once its heartbeats
+// are missed: whoever writes to it is told, and need not be told to stop.
+func TestSilentBrokerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	c := Config{URL: startWireBroker(t, &wireBroker{deaf: func() {}})}
+	if err := c.fill(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := c.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.publish(t.Context(), &Message{ID: "large", Body: make([]byte, 64<<20)})
+		ended <- err
+	}()
+	for range 2 { // the write, and the link
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Error("it was sent to a broker that does not read")
+			}
+		case e := <-l.events():
+			if e.kind != closed {
+				t.Errorf("event %+v", e)
+			}
+		case <-time.After(6 * heartbeat):
+			t.Fatal("it waits for ever")
+		}
+	}
+}
