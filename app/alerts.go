@@ -33,6 +33,7 @@ type alerting struct {
 	observer  *metrics.Alerts
 	covered   rules.Coverage
 	patience  time.Duration   // see rules.Coverage
+	took      time.Duration   // the evaluation of the newest present
 	marked    time.Time       // what the table was last told of covered
 	faults    map[string]bool // of the last evaluation, which are logged
 }
@@ -76,7 +77,7 @@ func (a *alerting) members() []member {
 		{rulesPart + " files", func(ctx context.Context) error { return a.files.watch(ctx, a.stages.o.ReloadRules) }},
 	}
 	if a.stages.o.AMQP.URL != "" {
-		list = append(list, member{publisherPart, a.publish}, member{"outbox", a.measureOutbox})
+		list = append(list, member{publisherPart, a.publish}, member{outboxPart, a.measureOutbox})
 	}
 	return list
 }

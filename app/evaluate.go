@@ -117,14 +117,14 @@ func (a *alerting) now() (time.Time, bool) {
 const markEvery = 5 * time.Second
 
 // round evaluates all rules for the present time, and before it for those that were
-// missed. It returns how long that took, without what it took to tell of it.
+// missed, which the pace does not count: there are no more than of a quarter of an hour.
+// It returns how long the present took.
 func (a *alerting) round(ctx context.Context, sender *kafka.Sender) (took time.Duration, err error) {
 	o := a.stages.o
 	at, ok := a.now()
 	if !ok {
 		return 0, nil
 	}
-	began := time.Now()
 	now, known := o.Clock.Wall(), a.book.Rows()
 	var records []kafka.Message
 	say := func(said []rules.Said) {
@@ -141,7 +141,8 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) (took time.D
 		watermark = time.UnixMilli(ms)
 	}
 	before := maps.Clone(known)
-	for _, t := range covered.Present(at, watermark, now, o.Pane, max(o.Pane, a.patience)) {
+	times, more := covered.Present(at, watermark, now, o.Pane, max(o.Pane, a.patience))
+	for _, t := range times {
 		said, err := a.evaluateAt(ctx, t, known, true)
 		if err != nil {
 			return 0, nil // ctx has ended
@@ -150,25 +151,31 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) (took time.D
 		rules.Take(known, said, nil)
 		say(said)
 	}
-	present := time.Now()
-	said, err := a.evaluateAt(ctx, at, known, false)
-	if err != nil {
-		return 0, nil // ctx has ended
+	if !more {
+		began := time.Now()
+		said, err := a.evaluateAt(ctx, at, known, false)
+		if err != nil {
+			return 0, nil // ctx has ended
+		}
+		took = time.Since(began)
+		a.patience = evaluatePatience * max(took, a.took) // the pace may make up for the one before, too
+		a.took = took
+		say(said)
 	}
-	a.patience, took = evaluatePatience*time.Since(present), time.Since(began)
-	say(said)
 	a.observer.Active(countActive(known), a.silencing.count())
-	if until := covered.Until(); until.Sub(a.marked) >= markEvery {
-		a.marked = until
+	marked := a.marked
+	if until := covered.Until(); until.Sub(marked) >= markEvery {
+		marked = until
 		mark := alerts.Mark(until.UnixMilli())
 		records = append(records, kafka.Message{Key: []byte(alerts.MarkKey), Value: mark.Append(nil)})
 	}
 	if len(records) > 0 {
 		if err := sender.Send(ctx, o.names().Evaluations(), records); err != nil {
+			a.evaluator.Again()
 			return took, err
 		}
 	}
-	a.covered = covered
+	a.covered, a.marked = covered, marked
 	return took, nil
 }
 

@@ -28,7 +28,7 @@ func readTopology(name string) (t rabbitmq.Topology, err error) {
 func (a *alerting) measureOutbox(ctx context.Context) error {
 	o := a.stages.o
 	n := o.names()
-	a.stages.status.clear("outbox")
+	a.stages.status.clear(outboxPart)
 	for tick := time.Tick(5 * time.Second); ; {
 		select {
 		case <-ctx.Done():
@@ -58,8 +58,11 @@ func (a *alerting) measureOutbox(ctx context.Context) error {
 // refusedPause is how long a publisher waits after RabbitMQ refused what is configured.
 const refusedPause = time.Minute
 
-// topologyPart is what is told of the queues that are declared.
-const topologyPart = "queues"
+// Parts of what is told to people.
+const (
+	topologyPart = "queues" // that are declared
+	outboxPart   = "outbox"
+)
 
 // waits tells people why messages are not published.
 func waits(reason error) string {
@@ -132,7 +135,7 @@ func (a *alerting) publish(ctx context.Context) error {
 				if err := m.Decode(r.Value); err != nil || held[string(r.Key)] {
 					// It waits for a program that does, and so does what comes behind it.
 					if held[string(r.Key)] = true; err != nil {
-						a.stages.notes.set("outbox", fmt.Sprintf("a message is not understood and waits, with those behind it of the same alert: partition %d, offset %d: %v", r.Partition, r.Offset, err))
+						a.stages.notes.set(outboxPart, fmt.Sprintf("a message is not understood and waits, with those behind it of the same alert: partition %d, offset %d: %v", r.Partition, r.Offset, err))
 					}
 					continue
 				}
@@ -145,8 +148,14 @@ func (a *alerting) publish(ctx context.Context) error {
 					Headers: map[string]string{"state": m.State, "severity": m.Severity, "alertname": m.Rule},
 				})
 			}
+			if len(held) == 0 {
+				a.stages.notes.clear(outboxPart)
+			}
 			return rest(ctx, publisher.Publish(ctx, messages, func(i int) { done(index[i]) }))
 		},
-		Idle: func(ctx context.Context) error { return rest(ctx, publisher.Publish(ctx, nil, nil)) },
+		Idle: func(ctx context.Context) error {
+			a.stages.notes.clear(outboxPart)
+			return rest(ctx, publisher.Publish(ctx, nil, nil))
+		},
 	}.Run(ctx)
 }

@@ -21,8 +21,9 @@ type silencing struct {
 	book     *silences.Book
 	restored atomic.Bool
 
-	mu     sync.Mutex
-	sender *kafka.Sender // nil until there is something to send
+	mu      sync.Mutex
+	sender  *kafka.Sender   // nil until there is something to send
+	strange map[string]bool // keys of records that are not understood
 }
 
 const silencesPart = "silences"
@@ -44,10 +45,21 @@ func (s *silencing) follow(ctx context.Context) error {
 // version of the program, is told of and left out: it is better to tell too much than to
 // tell nobody anything.
 func (s *silencing) take(key string, value []byte) {
-	if err := s.book.Update(key, value); err != nil {
-		s.stages.notes.set(silencesPart, "a record is not understood and silences nothing: "+err.Error())
-		s.stages.o.Logger.Error("a record is not understood and silences nothing", "error", err)
+	err := s.book.Update(key, value)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		if delete(s.strange, key); len(s.strange) == 0 {
+			s.stages.notes.clear(silencesPart)
+		}
+		return
 	}
+	if s.strange == nil {
+		s.strange = map[string]bool{}
+	}
+	s.strange[key] = true
+	s.stages.notes.set(silencesPart, "a record is not understood and silences nothing: "+err.Error())
+	s.stages.o.Logger.Error("a record is not understood and silences nothing", "error", err)
 }
 
 func (s *silencing) close() {

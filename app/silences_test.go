@@ -32,4 +32,9 @@ func TestSilenceThatIsNotUnderstood(t *testing.T) {
 	if all := s.book.Active(now); len(all) != 1 {
 		t.Errorf("%d silences hold, want one", len(all))
 	}
+	for i, key := range []string{"a/1", "b/1"} {
+		if s.take(key, nil); (len(s.stages.notes.missing()) == 0) != (i == 1) {
+			t.Errorf("after %d of two tombstones: notes %v", i+1, s.stages.notes.missing())
+		}
+	}
 }

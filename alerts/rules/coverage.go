@@ -18,7 +18,7 @@ type Coverage struct {
 // Bounds of what is evaluated after all.
 const (
 	maxMissed     = 15 * time.Minute // people are not told of older things
-	maxMissedOnce = 20               // times before the present is looked at again
+	maxMissedOnce = 20               // times between two looks at whether this is still for us to do
 	minMissedStep = 5 * time.Second
 )
 
@@ -32,7 +32,10 @@ func (c *Coverage) Resume(until time.Time) { c.until = newer(c.until, until) }
 // gap that can be evaluated before it, each the end of a pane: the tables are complete up
 // to mark, the zero time if they have not begun. Presents that are further apart than
 // patience have a gap between them. now is the clock's time.
-func (c *Coverage) Present(at, mark, now time.Time, pane, patience time.Duration) (missed []time.Time) {
+//
+// With more, there are more such times: the present is to wait for them, for what was said
+// of it hides what is said of an alert's past.
+func (c *Coverage) Present(at, mark, now time.Time, pane, patience time.Duration) (missed []time.Time, more bool) {
 	switch {
 	case c.until.IsZero(): // the first time of all
 		c.until = at
@@ -42,7 +45,7 @@ func (c *Coverage) Present(at, mark, now time.Time, pane, patience time.Duration
 	c.last = newer(c.last, at)
 	if c.gap.IsZero() {
 		c.until = newer(c.until, at)
-		return nil
+		return nil, false
 	}
 	end := c.gap
 	if mark.Before(end) {
@@ -52,14 +55,15 @@ func (c *Coverage) Present(at, mark, now time.Time, pane, patience time.Duration
 	for t := newer(c.until, now.Add(-maxMissed)).Truncate(step).Add(step); !t.After(end) && t.Before(at); t = t.Add(step) {
 		if len(missed) == maxMissedOnce {
 			c.until = missed[len(missed)-1]
-			return missed
+			return missed, true
 		}
 		missed = append(missed, t)
 	}
-	if c.until = newer(c.until, end); !mark.Before(c.gap) {
+	c.until = newer(c.until, end)
+	if !mark.Before(c.gap) {
 		c.until, c.gap = c.last, time.Time{}
 	}
-	return missed
+	return missed, false
 }
 
 func newer(a, b time.Time) time.Time {

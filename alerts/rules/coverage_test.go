@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"ragstreams/alerts"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 )
 
 func TestCoverage(t *testing.T) {
@@ -48,14 +52,56 @@ func TestCoverage(t *testing.T) {
 					mark = at(p.mark)
 				}
 				var missed []float64
-				for _, m := range cover.Present(at(p.at), mark, at(p.at), 10*time.Second, 10*time.Second) {
+				times, more := cover.Present(at(p.at), mark, at(p.at), 10*time.Second, 10*time.Second)
+				for _, m := range times {
 					missed = append(missed, m.Sub(start).Seconds())
+				}
+				if more != (p.missed == many) {
+					t.Errorf("at %v: more: %v", p.at, more)
 				}
 				if got := fmt.Sprint(missed); got != p.missed || !cover.Until().Equal(at(p.until)) {
 					t.Errorf("at %v, mark %v: missed %s, covered until %v; want %s and %v", p.at, p.mark, got, cover.Until().Sub(start).Seconds(), p.missed, p.until)
 				}
 			}
 		})
+	}
+}
+
+// Of a long gap every breach is told, however many rounds it takes.
+func TestEveryBreachOfALongGap(t *testing.T) {
+	s := newStand(t, "groups: [{name: g, rules: [{alert: A, expr: x > 0}]}]")
+	s.second(values{"x": 0})
+	var c Coverage
+	at := func() time.Time { return time.Unix(s.now, 0) }
+	c.Present(at(), at(), at(), 10*time.Second, 10*time.Second)
+	first := s.now
+	for range 600 {
+		s.now++
+		n, x := s.now-first, 0.0
+		if n > 150 && n < 260 || n > 400 && n < 500 {
+			x = 1
+		}
+		s.tables.add(s.tableRule("x"), s.now*1000, promql.Vector{{F: x, Metric: labels.FromStrings(model.MetricNameLabel, "x")}})
+	}
+	now := s.now
+	for more := true; more; {
+		var times []time.Time
+		times, more = c.Present(time.Unix(now, 0), time.Unix(now, 0), time.Unix(now, 0), 10*time.Second, 10*time.Second)
+		for _, t := range times {
+			s.now, s.past = t.Unix(), true
+			s.evaluate()
+		}
+		if !more {
+			s.now, s.past = now, false
+			s.evaluate()
+		}
+	}
+	var told []string
+	for _, m := range s.messages {
+		told = append(told, fmt.Sprint(m.State, " ", m.Decided.Unix()-first))
+	}
+	if len(told) != 4 || told[0][:6] != "firing" || s.messages[3].State != alerts.MessageResolved || s.messages[2].Decided.Unix()-first > 411 {
+		t.Errorf("told %v, want two breaches", told)
 	}
 }
 
@@ -77,7 +123,7 @@ func TestCoverageResumes(t *testing.T) {
 	var c Coverage
 	c.Resume(start)
 	now := start.Add(25 * time.Second)
-	if got := c.Present(now, now, now, 10*time.Second, 10*time.Second); len(got) != 2 || !got[0].Equal(start.Add(10*time.Second)) {
+	if got, _ := c.Present(now, now, now, 10*time.Second, 10*time.Second); len(got) != 2 || !got[0].Equal(start.Add(10*time.Second)) {
 		t.Errorf("missed %v, want two times", got)
 	}
 	if c.Resume(start); !c.Until().Equal(now) {
@@ -92,7 +138,7 @@ func TestCoverageOfShortPanes(t *testing.T) {
 		var c Coverage
 		c.Resume(start)
 		now := start.Add(29 * time.Second)
-		if got := c.Present(now, now, now, pane, pane); len(got) != want {
+		if got, _ := c.Present(now, now, now, pane, pane); len(got) != want {
 			t.Errorf("panes of %s: missed %v, want %d times", pane, got, want)
 		}
 	}

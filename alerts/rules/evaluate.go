@@ -178,6 +178,13 @@ func (e *Evaluator) due(g *group, m Moment) bool {
 	return true
 }
 
+// Again makes every group due, whatever its interval: what was said was not sent.
+func (e *Evaluator) Again() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.last)
+}
+
 // round is one evaluation of all rules.
 type round struct {
 	Moment

@@ -529,6 +529,23 @@ groups:
 	s.want(`152 "g" High{} resolved cleared`)
 }
 
+// The past puts nothing between what was recorded, and makes no hole.
+func TestRecordingOfThePast(t *testing.T) {
+	s := newStand(t, "groups: [{name: g, rules: [{record: r, expr: x}, {alert: High, expr: 'avg_over_time(r[10s]) > 4'}]}]")
+	for range 20 {
+		s.second(values{"x": 5})
+	}
+	s.now -= 120
+	s.past = true
+	s.evaluate()
+	s.now += 120
+	s.past = false
+	for range 12 {
+		s.second(values{"x": 3})
+	}
+	s.want(`1 "g" High{} firing breached`, `25 "g" High{} resolved cleared`)
+}
+
 func TestRecordingRules(t *testing.T) {
 	s := newStand(t, `
 groups:

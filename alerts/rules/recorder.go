@@ -77,6 +77,9 @@ func (r *rule) hole() time.Duration {
 // add takes in all that a rule gave at a time, in Unix milliseconds.
 func (r *recorder) add(by *rule, t int64, v promql.Vector) error {
 	name := by.record
+	if newest, known := r.newest[name]; known && t < newest { // of the past: nothing is put between what there is
+		return nil
+	}
 	if newest, known := r.newest[name]; !known || t-newest > by.hole().Milliseconds() {
 		r.since[name] = t
 	}

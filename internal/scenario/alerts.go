@@ -166,7 +166,8 @@ type watch struct {
 	silences  *silences.Book
 	fed       map[int32]int // of the changelog, by partition
 	covered   rules.Coverage
-	away      bool // RabbitMQ is
+	marked    time.Time // what the table was told of it
+	away      bool      // RabbitMQ is
 	received  [][]byte
 	published map[int32]int // of the outbox, by partition
 }
@@ -182,7 +183,8 @@ func (t *Topology) addAlerts(store *series.Store) (err error) {
 	stage := processors.NewAlerts(processors.AlertsConfig{Names: t.names, Clock: t.clock(), Refused: func(err error) { refused = err }}, t)
 	for p := range t.given.Partitions {
 		t.read(t.names.Evaluations(), p, func(int, string) (task, error) {
-			w.evaluator = rules.NewEvaluator() // what it recorded is not durable
+			// What it recorded is not durable, and what it covered is in the table.
+			w.evaluator, w.covered, w.marked = rules.NewEvaluator(), rules.Coverage{}, time.Time{}
 			one, err := stage.Assign(p, rows{t, topicPartition{t.names.Alerts(), p}})
 			return alertsTask{one}, errors.Join(err, refused)
 		})
@@ -208,8 +210,15 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 	}
 	known := w.book.Rows()
 	before := maps.Clone(known)
-	missed := w.covered.Present(t.wall, t.watermark(), t.wall, t.given.Pane, t.given.Pane)
-	for i, at := range append(missed, t.wall) {
+	if row := known[alerts.MarkKey]; row != nil {
+		w.covered.Resume(time.UnixMilli(row.Evaluated))
+	}
+	missed, more := w.covered.Present(t.wall, t.watermark(), t.wall, t.given.Pane, t.given.Pane)
+	times := missed
+	if !more {
+		times = append(times, t.wall)
+	}
+	for i, at := range times {
 		past, silenced := i < len(missed), w.silences.Active(t.wall, at)
 		said, faults, err := w.evaluator.Evaluate(ctx, w.set, rules.Moment{
 			At: at, Now: at, Past: past, Series: w.store.Snapshot(at), Known: known,
@@ -230,7 +239,12 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 			t.Send(t.names.Evaluations(), 0, []byte(one.Key), one.Append(nil))
 		}
 		rules.Take(known, said, nil)
-		news = news || past || len(said) > 0 // there may be more of the past
+		news = news || more || len(said) > 0
+	}
+	if until := w.covered.Until(); until.After(w.marked) {
+		w.marked = until
+		mark := alerts.Mark(until.UnixMilli())
+		t.Send(t.names.Evaluations(), 0, []byte(alerts.MarkKey), mark.Append(nil))
 	}
 	return news, nil
 }
