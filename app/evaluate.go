@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -140,14 +139,13 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) (took time.D
 	if ms, ok := a.readers.watermark(); ok {
 		watermark = time.UnixMilli(ms)
 	}
-	before := maps.Clone(known)
 	times, more := covered.Present(at, watermark, now, o.Pane, max(o.Pane, a.patience))
 	for _, t := range times {
 		said, err := a.evaluateAt(ctx, t, known, true)
 		if err != nil {
 			return 0, nil // ctx has ended
 		}
-		said = rules.Unseen(said, before)
+		said = covered.Unseen(said, known)
 		rules.Take(known, said, nil)
 		say(said)
 	}

@@ -12,6 +12,7 @@ import (
 type Coverage struct {
 	until time.Time // all before it is covered
 	gap   time.Time // the end of the gap behind it; the zero time: there is none
+	began time.Time // where that gap began
 	last  time.Time // the newest present
 }
 
@@ -40,6 +41,9 @@ func (c *Coverage) Present(at, mark, now time.Time, pane, patience time.Duration
 	case c.until.IsZero(): // the first time of all
 		c.until = at
 	case c.last.IsZero() || at.Sub(c.last) > patience:
+		if c.gap.IsZero() {
+			c.began = c.until
+		}
 		c.gap = at
 	}
 	c.last = newer(c.last, at)
@@ -73,12 +77,13 @@ func newer(a, b time.Time) time.Time {
 	return a
 }
 
-// Unseen returns those of some evaluations of the past that are about alerts that did not
-// fire in the rows of a table. What fires is for the present to end: people know of it, and
+// Unseen returns those of some evaluations of a gap that are not about alerts which fire
+// since before it, by the rows of a table. What people know of is for the present to end:
 // that it ceased for a moment is no news.
-func Unseen(said []Said, rows map[string]*alerts.Row) (unseen []Said) {
+func (c *Coverage) Unseen(said []Said, rows map[string]*alerts.Row) (unseen []Said) {
 	for _, one := range said {
-		if row := rows[one.Key]; row == nil || row.State != alerts.Firing {
+		row := rows[one.Key]
+		if row == nil || row.State != alerts.Firing || row.Fired > c.began.UnixMilli() {
 			unseen = append(unseen, one)
 		}
 	}

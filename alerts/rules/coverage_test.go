@@ -71,8 +71,8 @@ func TestCoverage(t *testing.T) {
 func TestEveryBreachOfALongGap(t *testing.T) {
 	s := newStand(t, "groups: [{name: g, rules: [{alert: A, expr: x > 0}]}]")
 	s.second(values{"x": 0})
-	var c Coverage
 	at := func() time.Time { return time.Unix(s.now, 0) }
+	c := &s.cover
 	c.Present(at(), at(), at(), 10*time.Second, 10*time.Second)
 	first := s.now
 	for range 600 {
@@ -105,14 +105,24 @@ func TestEveryBreachOfALongGap(t *testing.T) {
 	}
 }
 
+// What fires since before a gap is not ended in it; what began to fire in it is.
 func TestUnseen(t *testing.T) {
-	row := func(s alerts.State) *alerts.Row { return &alerts.Row{Alert: alerts.Alert{State: s}} }
-	rows := map[string]*alerts.Row{"quiet": row(alerts.Inactive), "pending": row(alerts.Pending), "fires": row(alerts.Firing)}
+	start := time.UnixMilli(1_764_000_000_000)
+	var c Coverage
+	c.Resume(start)
+	now := start.Add(time.Minute)
+	c.Present(now, now, now, 10*time.Second, 10*time.Second)
+	row := func(s alerts.State, fired time.Duration) *alerts.Row {
+		return &alerts.Row{Alert: alerts.Alert{State: s, Fired: start.Add(fired).UnixMilli()}}
+	}
+	rows := map[string]*alerts.Row{
+		"quiet": row(alerts.Inactive, 0), "pending": row(alerts.Pending, 0), "before": row(alerts.Firing, -time.Second), "within": row(alerts.Firing, 20*time.Second),
+	}
 	var keys []string
-	for _, one := range Unseen([]Said{{Key: "fires"}, {Key: "new"}, {Key: "pending"}, {Key: "quiet"}}, rows) {
+	for _, one := range c.Unseen([]Said{{Key: "before"}, {Key: "new"}, {Key: "pending"}, {Key: "quiet"}, {Key: "within"}}, rows) {
 		keys = append(keys, one.Key)
 	}
-	if !slices.Equal(keys, []string{"new", "pending", "quiet"}) {
+	if !slices.Equal(keys, []string{"new", "pending", "quiet", "within"}) {
 		t.Errorf("unseen are %v", keys)
 	}
 }

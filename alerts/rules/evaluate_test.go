@@ -33,6 +33,7 @@ type stand struct {
 	suppress  func(firing map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor
 	repeat    func(labels map[string]string) time.Duration
 	past      bool
+	cover     Coverage
 }
 
 func newStand(t *testing.T, file string) *stand {
@@ -106,6 +107,9 @@ func (s *stand) evaluate() {
 		if err := said[i].Decode(said[i].Append(nil)); err != nil {
 			s.Fatal(err)
 		}
+	}
+	if s.past {
+		said = s.cover.Unseen(said, s.rows)
 	}
 	Take(s.rows, said, func(key string, tr alerts.Transition, about alerts.About) {
 		m := alerts.NewMessage(key, tr, about)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -209,7 +208,6 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 		}
 	}
 	known := w.book.Rows()
-	before := maps.Clone(known)
 	if row := known[alerts.MarkKey]; row != nil {
 		w.covered.Resume(time.UnixMilli(row.Evaluated))
 	}
@@ -233,7 +231,7 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 			return false, err
 		}
 		if past {
-			said = rules.Unseen(said, before)
+			said = w.covered.Unseen(said, known)
 		}
 		for _, one := range said {
 			t.Send(t.names.Evaluations(), 0, []byte(one.Key), one.Append(nil))
