@@ -58,7 +58,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		members, watch = append(members, a.members()...), a
 	}
-	r.status.set("kafka", "not reached yet")
+	r.status.set(kafkaPart, "not reached yet")
 	if o.HTTPListen != "" {
 		l, err := listen(o.HTTPListen)
 		if err != nil {
@@ -137,6 +137,10 @@ func (r *run) start(readers []member) error {
 	if err := r.makeTopics(); err != nil || r.ctx.Err() != nil {
 		return err
 	}
+	r.group.Go(func() error {
+		ask := func(ctx context.Context) error { return r.within(ctx, kafka.Reachable) }
+		return presence{ask, r.o.Logger, r.status, &r.outage}.Run(r.ctx)
+	})
 	progress := r.stages.progress
 	r.sources.changed = progress.Expect
 	start := r.o.Start
@@ -218,19 +222,18 @@ func (r *run) whole(ctx context.Context) error { return r.within(ctx, kafka.Whol
 // awaitKafka returns when a broker answers, with a line every few seconds until
 // then; or at once when the broker refuses us.
 func (r *run) awaitKafka() error {
-	const part = "kafka"
 	for {
 		err := r.within(r.ctx, kafka.Reachable)
 		switch {
 		case r.ctx.Err() != nil:
 			return nil
 		case err == nil:
-			r.status.clear(part)
+			r.status.clear(kafkaPart)
 			return nil
 		case kafka.IsFatal(err):
 			return err
 		}
-		r.status.set(part, err.Error())
+		r.status.set(kafkaPart, err.Error())
 		r.o.Logger.Warn("Kafka cannot be reached, trying again", "error", err)
 		select {
 		case <-r.ctx.Done():

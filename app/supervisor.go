@@ -47,6 +47,43 @@ func (o *outage) say(log *slog.Logger, err error) {
 	}
 }
 
+// presence asks whether Kafka is there, again and again. Parts that have nothing to do do
+// not fail while it is away: nobody would say so, and the program would be ready.
+type presence struct {
+	ask    func(ctx context.Context) error
+	log    *slog.Logger
+	status *status
+	outage *outage
+}
+
+// kafkaPart is what the program waits for when no broker answers.
+const kafkaPart = "kafka"
+
+// Run asks until ctx ends. One answer that does not come may be a broker that has much to
+// do.
+func (p presence) Run(ctx context.Context) error {
+	for unanswered := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(outageInterval):
+		}
+		err := p.ask(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			unanswered = 0
+			p.status.clear(kafkaPart)
+			continue
+		}
+		if unanswered++; unanswered > 1 {
+			p.status.set(kafkaPart, err.Error())
+			p.outage.say(p.log, err)
+		}
+	}
+}
+
 const (
 	maxFailures  = 10
 	healthyAfter = 30 * time.Second

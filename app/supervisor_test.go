@@ -108,3 +108,40 @@ func TestOutageIsSaidForAllParts(t *testing.T) {
 		}
 	})
 }
+
+// That Kafka is away is said, and keeps the program from being ready, though no part has
+// anything to do; but not for one answer that does not come.
+func TestPresence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var lines strings.Builder
+		var away error
+		p := presence{ask: func(context.Context) error { return away }, log: slog.New(slog.NewTextHandler(&lines, nil)), status: newStatus(), outage: new(outage)}
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		pass := func(d time.Duration, said int, missing string) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if n := strings.Count(lines.String(), "Kafka cannot be reached"); n != said {
+				t.Errorf("said %d times, want %d", n, said)
+			}
+			if got := strings.Join(p.status.missing(), ""); got != missing {
+				t.Errorf("missing %q, want %q", got, missing)
+			}
+		}
+		pass(10*time.Second, 0, "")
+		away = errors.New("no broker")
+		pass(outageInterval, 0, "")
+		away = nil
+		pass(outageInterval, 0, "")
+		away = errors.New("no broker")
+		pass(4*outageInterval, 3, "kafka: no broker")
+		away = nil
+		pass(outageInterval, 3, "")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
