@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,8 +116,14 @@ func TestPresence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var lines strings.Builder
-		var away error
-		p := presence{ask: func(context.Context) error { return away }, log: slog.New(slog.NewTextHandler(&lines, nil)), status: newStatus(), outage: new(outage)}
+		var away atomic.Bool
+		ask := func(context.Context) error {
+			if away.Load() {
+				return errors.New("no broker")
+			}
+			return nil
+		}
+		p := presence{ask: ask, log: slog.New(slog.NewTextHandler(&lines, nil)), status: newStatus(), outage: new(outage)}
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
 		pass := func(d time.Duration, said int, missing string) {
@@ -131,13 +138,13 @@ func TestPresence(t *testing.T) {
 			}
 		}
 		pass(10*time.Second, 0, "")
-		away = errors.New("no broker")
+		away.Store(true)
 		pass(outageInterval, 0, "")
-		away = nil
+		away.Store(false)
 		pass(outageInterval, 0, "")
-		away = errors.New("no broker")
+		away.Store(true)
 		pass(4*outageInterval, 3, "kafka: no broker")
-		away = nil
+		away.Store(false)
 		pass(outageInterval, 3, "")
 		cancel()
 		if err := <-done; err != nil {
