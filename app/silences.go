@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ragstreams/alerts"
 	"ragstreams/alerts/api"
 	"ragstreams/alerts/silences"
 	"ragstreams/kafka"
@@ -149,7 +148,7 @@ func alertsHandler(a *alerting, o *Options) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, errNoRules.Error(), http.StatusNotFound) })
 	}
 	return api.Handler(api.Options{
-		Alerts: func() map[string]*alerts.Row { return a.book.Rows() }, Silences: a.silencing.book, Save: a.silencing.save,
+		Alerts: a.book.Rows, Silences: a.silencing.book, Save: a.silencing.save,
 		Missing: func() string {
 			if !a.restored.Load() || !a.silencing.restored.Load() {
 				return "alerts and silences are not restored yet"

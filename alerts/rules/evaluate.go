@@ -125,7 +125,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, s *Set, m Moment) (said []Said
 	e.recorded.keep(s)
 	o := &round{
 		Moment: m, ctx: ctx, engine: e.engine, series: both{m.Series, e.recorded},
-		held: map[string]bool{}, judged: map[*rule]bool{}, recorded: e.recorded,
+		held: map[string]bool{}, judged: map[*rule]bool{}, lefts: map[*rule]promql.Vector{}, recorded: e.recorded,
 	}
 	for _, g := range s.groups {
 		if !e.due(g, m) {
@@ -194,6 +194,7 @@ type round struct {
 	held     map[string]bool // keys of alerts whose condition holds
 	judged   map[*rule]bool  // rules that were evaluated
 	recorded *recorder
+	lefts    map[*rule]promql.Vector // what was compared, by those that were asked for it
 	verdicts []verdict
 	said     []Said
 }
@@ -253,7 +254,7 @@ func (o *round) alert(r *rule) error {
 	}
 	var without promql.Vector
 	if r.state.NoData == alerts.NoDataFiring && r.left != "" {
-		left, err := o.query(r.left, o.at(r))
+		left, err := o.left(r)
 		if err != nil {
 			return err
 		}
@@ -281,6 +282,18 @@ func (o *round) alert(r *rule) error {
 	}
 	o.judged[r] = true
 	return nil
+}
+
+// left returns what the condition of a rule compares.
+func (o *round) left(r *rule) (promql.Vector, error) {
+	if left, asked := o.lefts[r]; asked {
+		return left, nil
+	}
+	left, err := o.query(r.left, o.at(r))
+	if err == nil {
+		o.lefts[r] = left
+	}
+	return left, err
 }
 
 // noNumber reports whether a sample says that there was nothing to make a number of,
@@ -424,7 +437,7 @@ func (o *round) missing(r *rule, row *alerts.Row) (alerts.Outcome, float64, erro
 	if r.left == "" {
 		return alerts.Cleared, math.NaN(), nil
 	}
-	left, err := o.query(r.left, o.at(r))
+	left, err := o.left(r)
 	if err != nil {
 		return 0, 0, err
 	}
