@@ -53,14 +53,28 @@ func play(a *alerts.Alert, rule alerts.Rule, repeat bool, script string) string 
 	return strings.Join(told, ", ")
 }
 
+// script is what play is to tell.
+type script struct {
+	name   string
+	rule   alerts.Rule
+	script string
+	want   string
+}
+
+func playAll(t *testing.T, repeat bool, scripts []script) {
+	t.Helper()
+	for _, tt := range scripts {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := play(new(alerts.Alert), tt.rule, repeat, tt.script); got != tt.want {
+				t.Errorf("%q: %q, want %q", tt.script, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestStep(t *testing.T) {
 	const s = time.Second
-	for _, tt := range []struct {
-		name   string
-		rule   alerts.Rule
-		script string
-		want   string
-	}{
+	playAll(t, false, []script{
 		{"quiet stays quiet", alerts.Rule{}, "...", ""},
 		{"without for it fires at once", alerts.Rule{}, ".B", "2 fires breached"},
 		{"firing does not fire again", alerts.Rule{}, "BBB", "1 fires breached"},
@@ -90,23 +104,12 @@ func TestStep(t *testing.T) {
 		{"or wait for its time", alerts.Rule{For: s}, "BB2BB", "2 fires breached, 3 resolved rule_changed, 4 fires breached"},
 		{"an edited rule begins anew with what is pending", alerts.Rule{For: 2 * s}, "BB2BB", ""},
 		{"an edited rule without data", alerts.Rule{NoData: alerts.NoDataKeep}, "B2?", "1 fires breached, 2 resolved rule_changed"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := play(new(alerts.Alert), tt.rule, false, tt.script); got != tt.want {
-				t.Errorf("%q: %q, want %q", tt.script, got, tt.want)
-			}
-		})
-	}
+	})
 }
 
 func TestStepTells(t *testing.T) {
 	const s = time.Second
-	for _, tt := range []struct {
-		name   string
-		rule   alerts.Rule
-		script string
-		want   string
-	}{
+	playAll(t, true, []script{
 		{"again after every repeat", alerts.Rule{}, "BBBBBBB", "1 fires breached, 4 fires repeated, 7 fires repeated"},
 		{"as soon as somebody looks after it", alerts.Rule{}, "BBB  BB.", "1 fires breached, 6 fires repeated, 8 resolved cleared"},
 		{"a repetition goes by the last telling", alerts.Rule{}, "BBB  BBB", "1 fires breached, 6 fires repeated"},
@@ -126,13 +129,7 @@ func TestStepTells(t *testing.T) {
 		{"of a changed rule that fires on", alerts.Rule{}, "S2B", "2 fires breached"},
 		{"that a rule is gone, if they were told of it", alerts.Rule{}, "BSx", "1 fires breached, 3 resolved rule_removed"},
 		{"nobody that a rule is gone that they were not told of", alerts.Rule{}, "SSx", ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := play(new(alerts.Alert), tt.rule, true, tt.script); got != tt.want {
-				t.Errorf("%q: %q, want %q", tt.script, got, tt.want)
-			}
-		})
-	}
+	})
 }
 
 // What suppresses an alert can be seen for as long as it is active.
