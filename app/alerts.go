@@ -34,7 +34,6 @@ type alerting struct {
 	covered   rules.Coverage
 	patience  time.Duration   // see rules.Coverage
 	took      time.Duration   // the evaluation of the newest present
-	marked    time.Time       // what the table was last told of covered
 	faults    map[string]bool // of the last evaluation, which are logged
 }
 

@@ -112,9 +112,6 @@ func (a *alerting) now() (time.Time, bool) {
 	return time.UnixMilli(mark), true
 }
 
-// markEvery is how often the table is told what the evaluations cover.
-const markEvery = 5 * time.Second
-
 // round evaluates all rules for the present time, and before it for those that were
 // missed, which the pace does not count: there are no more than of a quarter of an hour.
 // It returns how long the present took.
@@ -124,56 +121,42 @@ func (a *alerting) round(ctx context.Context, sender *kafka.Sender) (took time.D
 	if !ok {
 		return 0, nil
 	}
-	now, known := o.Clock.Wall(), a.book.Rows()
-	var records []kafka.Message
-	say := func(said []rules.Said) {
-		for i := range said {
-			records = append(records, kafka.Message{Key: []byte(said[i].Key), Value: said[i].Append(nil)})
-		}
-	}
-	covered := a.covered
-	if row := known[alerts.MarkKey]; row != nil {
-		covered.Resume(time.UnixMilli(row.Evaluated))
-	}
+	known := a.book.Rows()
 	var watermark time.Time
 	if ms, ok := a.readers.watermark(); ok {
 		watermark = time.UnixMilli(ms)
 	}
-	times, more := covered.Present(at, watermark, now, o.Pane, max(o.Pane, a.patience))
-	for _, t := range times {
-		said, err := a.evaluateAt(ctx, t, known, true)
-		if err != nil {
-			return 0, nil // ctx has ended
-		}
-		said = covered.Unseen(said, known)
-		rules.Take(known, said, nil)
-		say(said)
+	covered := a.covered
+	said, _, err := covered.Round(rules.Round{
+		At: at, Now: o.Clock.Wall(), Mark: watermark, Pane: o.Pane, Patience: max(o.Pane, a.patience), Known: known,
+		Evaluate: func(at time.Time, past bool) ([]rules.Said, error) {
+			began := time.Now()
+			said, err := a.evaluateAt(ctx, at, known, past)
+			if !past {
+				took = time.Since(began)
+			}
+			return said, err
+		},
+	})
+	if err != nil {
+		return 0, nil // ctx has ended
 	}
-	if !more {
-		began := time.Now()
-		said, err := a.evaluateAt(ctx, at, known, false)
-		if err != nil {
-			return 0, nil // ctx has ended
-		}
-		took = time.Since(began)
+	if took > 0 {
 		a.patience = evaluatePatience * max(took, a.took) // the pace may make up for the one before, too
 		a.took = took
-		say(said)
 	}
 	a.observer.Active(countActive(known), a.silencing.count())
-	marked := a.marked
-	if until := covered.Until(); until.Sub(marked) >= markEvery {
-		marked = until
-		mark := alerts.Mark(until.UnixMilli())
-		records = append(records, kafka.Message{Key: []byte(alerts.MarkKey), Value: mark.Append(nil)})
-	}
-	if len(records) > 0 {
+	if len(said) > 0 {
+		records := make([]kafka.Message, len(said))
+		for i := range said {
+			records[i] = kafka.Message{Key: []byte(said[i].Key), Value: said[i].Append(nil)}
+		}
 		if err := sender.Send(ctx, o.names().Evaluations(), records); err != nil {
 			a.evaluator.Again()
 			return took, err
 		}
 	}
-	a.covered, a.marked = covered, marked
+	a.covered = covered
 	return took, nil
 }
 

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +13,11 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 )
+
+// round10 is a round for a present, over panes of ten seconds.
+func round10(at, mark time.Time) Round {
+	return Round{At: at, Now: at, Mark: mark, Pane: 10 * time.Second, Patience: 10 * time.Second}
+}
 
 func TestCoverage(t *testing.T) {
 	start := time.UnixMilli(1_764_000_000_000)
@@ -52,15 +58,15 @@ func TestCoverage(t *testing.T) {
 					mark = at(p.mark)
 				}
 				var missed []float64
-				times, more := cover.Present(at(p.at), mark, at(p.at), 10*time.Second, 10*time.Second)
+				times, more := cover.present(round10(at(p.at), mark))
 				for _, m := range times {
 					missed = append(missed, m.Sub(start).Seconds())
 				}
 				if more != (p.missed == many) {
 					t.Errorf("at %v: more: %v", p.at, more)
 				}
-				if got := fmt.Sprint(missed); got != p.missed || !cover.Until().Equal(at(p.until)) {
-					t.Errorf("at %v, mark %v: missed %s, covered until %v; want %s and %v", p.at, p.mark, got, cover.Until().Sub(start).Seconds(), p.missed, p.until)
+				if got := fmt.Sprint(missed); got != p.missed || !cover.until.Equal(at(p.until)) {
+					t.Errorf("at %v, mark %v: missed %s, covered until %v; want %s and %v", p.at, p.mark, got, cover.until.Sub(start).Seconds(), p.missed, p.until)
 				}
 			}
 		})
@@ -71,10 +77,9 @@ func TestCoverage(t *testing.T) {
 func TestEveryBreachOfALongGap(t *testing.T) {
 	s := newStand(t, "groups: [{name: g, rules: [{alert: A, expr: x > 0}]}]")
 	s.second(values{"x": 0})
-	at := func() time.Time { return time.Unix(s.now, 0) }
-	c := &s.cover
-	c.Present(at(), at(), at(), 10*time.Second, 10*time.Second)
 	first := s.now
+	var c Coverage
+	c.present(round10(time.Unix(first, 0), time.Unix(first, 0)))
 	for range 600 {
 		s.now++
 		n, x := s.now-first, 0.0
@@ -83,18 +88,20 @@ func TestEveryBreachOfALongGap(t *testing.T) {
 		}
 		s.tables.add(s.tableRule("x"), s.now*1000, promql.Vector{{F: x, Metric: labels.FromStrings(model.MetricNameLabel, "x")}})
 	}
-	now := s.now
-	for more := true; more; {
-		var times []time.Time
-		times, more = c.Present(time.Unix(now, 0), time.Unix(now, 0), time.Unix(now, 0), 10*time.Second, 10*time.Second)
-		for _, t := range times {
-			s.now, s.past = t.Unix(), true
-			s.evaluate()
+	now, rounds := time.Unix(s.now, 0), 0
+	for more := true; more; rounds++ {
+		r := round10(now, now)
+		r.Known = maps.Clone(s.rows)
+		r.Evaluate = func(at time.Time, past bool) ([]Said, error) {
+			s.now, s.past = at.Unix(), past
+			return s.ask(r.Known), nil
 		}
-		if !more {
-			s.now, s.past = now, false
-			s.evaluate()
+		var said []Said
+		var err error
+		if said, more, err = c.Round(r); err != nil {
+			t.Fatal(err)
 		}
+		s.take(said)
 	}
 	var told []string
 	for _, m := range s.messages {
@@ -103,15 +110,18 @@ func TestEveryBreachOfALongGap(t *testing.T) {
 	if len(told) != 4 || told[0][:6] != "firing" || s.messages[3].State != alerts.MessageResolved || s.messages[2].Decided.Unix()-first > 411 {
 		t.Errorf("told %v, want two breaches", told)
 	}
+	if until := s.rows[alerts.MarkKey].Evaluated; rounds != 3 || until != now.UnixMilli() {
+		t.Errorf("%d rounds, and the stage knows that all is covered until %d; want 3 and %d", rounds, until, now.UnixMilli())
+	}
 }
 
 // What fires since before a gap is not ended in it; what began to fire in it is.
 func TestUnseen(t *testing.T) {
 	start := time.UnixMilli(1_764_000_000_000)
 	var c Coverage
-	c.Resume(start)
+	c.resume(start)
 	now := start.Add(time.Minute)
-	c.Present(now, now, now, 10*time.Second, 10*time.Second)
+	c.present(round10(now, now))
 	row := func(s alerts.State, fired time.Duration) *alerts.Row {
 		return &alerts.Row{Alert: alerts.Alert{State: s, Fired: start.Add(fired).UnixMilli()}}
 	}
@@ -119,7 +129,7 @@ func TestUnseen(t *testing.T) {
 		"quiet": row(alerts.Inactive, 0), "pending": row(alerts.Pending, 0), "before": row(alerts.Firing, -time.Second), "within": row(alerts.Firing, 20*time.Second),
 	}
 	var keys []string
-	for _, one := range c.Unseen([]Said{{Key: "before"}, {Key: "new"}, {Key: "pending"}, {Key: "quiet"}, {Key: "within"}}, rows) {
+	for _, one := range c.unseen([]Said{{Key: "before"}, {Key: "new"}, {Key: "pending"}, {Key: "quiet"}, {Key: "within"}}, rows) {
 		keys = append(keys, one.Key)
 	}
 	if !slices.Equal(keys, []string{"new", "pending", "quiet", "within"}) {
@@ -131,13 +141,13 @@ func TestUnseen(t *testing.T) {
 func TestCoverageResumes(t *testing.T) {
 	start := time.UnixMilli(1_764_000_000_000)
 	var c Coverage
-	c.Resume(start)
+	c.resume(start)
 	now := start.Add(25 * time.Second)
-	if got, _ := c.Present(now, now, now, 10*time.Second, 10*time.Second); len(got) != 2 || !got[0].Equal(start.Add(10*time.Second)) {
+	if got, _ := c.present(round10(now, now)); len(got) != 2 || !got[0].Equal(start.Add(10*time.Second)) {
 		t.Errorf("missed %v, want two times", got)
 	}
-	if c.Resume(start); !c.Until().Equal(now) {
-		t.Errorf("covered until %s, though more was", c.Until())
+	if c.resume(start); !c.until.Equal(now) {
+		t.Errorf("covered until %s, though more was", c.until)
 	}
 }
 
@@ -146,9 +156,9 @@ func TestCoverageOfShortPanes(t *testing.T) {
 	start := time.UnixMilli(1_764_000_000_000)
 	for pane, want := range map[time.Duration]int{time.Millisecond: 5, 2 * time.Second: 7, 5 * time.Second: 5, time.Minute: 0} {
 		var c Coverage
-		c.Resume(start)
+		c.resume(start)
 		now := start.Add(29 * time.Second)
-		if got, _ := c.Present(now, now, now, pane, pane); len(got) != want {
+		if got, _ := c.present(Round{At: now, Now: now, Mark: now, Pane: pane, Patience: pane}); len(got) != want {
 			t.Errorf("panes of %s: missed %v, want %d times", pane, got, want)
 		}
 	}

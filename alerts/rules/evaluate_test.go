@@ -33,7 +33,6 @@ type stand struct {
 	suppress  func(firing map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor
 	repeat    func(labels map[string]string) time.Duration
 	past      bool
-	cover     Coverage
 }
 
 func newStand(t *testing.T, file string) *stand {
@@ -92,9 +91,15 @@ func (s *stand) second(v values) {
 
 func (s *stand) evaluate() {
 	s.Helper()
+	s.take(s.ask(maps.Clone(s.rows)))
+}
+
+// ask returns what an evaluation says of alerts that are known.
+func (s *stand) ask(known map[string]*alerts.Row) []Said {
+	s.Helper()
 	said, faults, err := s.evaluator.Evaluate(s.Context(), s.set, Moment{
 		At: time.Unix(s.now-s.behind, 0), Now: time.Unix(s.now, 0), Present: []string{"lag"},
-		Series: both{s.tables, newRecorder()}, Known: maps.Clone(s.rows),
+		Series: both{s.tables, newRecorder()}, Known: known,
 		Describe: func(a *alerts.About) { a.Lag = alerts.Seconds(time.Second) },
 		Suppress: s.suppress, Repeat: s.repeat, Past: s.past,
 	})
@@ -108,9 +113,11 @@ func (s *stand) evaluate() {
 			s.Fatal(err)
 		}
 	}
-	if s.past {
-		said = s.cover.Unseen(said, s.rows)
-	}
+	return said
+}
+
+// take takes in what was said, as the stage of the alerts does.
+func (s *stand) take(said []Said) {
 	Take(s.rows, said, func(key string, tr alerts.Transition, about alerts.About) {
 		m := alerts.NewMessage(key, tr, about)
 		s.messages = append(s.messages, m)

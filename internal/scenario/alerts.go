@@ -165,8 +165,7 @@ type watch struct {
 	silences  *silences.Book
 	fed       map[int32]int // of the changelog, by partition
 	covered   rules.Coverage
-	marked    time.Time // what the table was told of it
-	away      bool      // RabbitMQ is
+	away      bool // RabbitMQ is
 	received  [][]byte
 	published map[int32]int // of the outbox, by partition
 }
@@ -183,7 +182,7 @@ func (t *Topology) addAlerts(store *series.Store) (err error) {
 	for p := range t.given.Partitions {
 		t.read(t.names.Evaluations(), p, func(int, string) (task, error) {
 			// What it recorded is not durable, and what it covered is in the table.
-			w.evaluator, w.covered, w.marked = rules.NewEvaluator(), rules.Coverage{}, time.Time{}
+			w.evaluator, w.covered = rules.NewEvaluator(), rules.Coverage{}
 			one, err := stage.Assign(p, rows{t, topicPartition{t.names.Alerts(), p}})
 			return alertsTask{one}, errors.Join(err, refused)
 		})
@@ -208,43 +207,29 @@ func (t *Topology) evaluate(ctx context.Context) (news bool, err error) {
 		}
 	}
 	known := w.book.Rows()
-	if row := known[alerts.MarkKey]; row != nil {
-		w.covered.Resume(time.UnixMilli(row.Evaluated))
+	said, more, err := w.covered.Round(rules.Round{
+		At: t.wall, Now: t.wall, Mark: t.watermark(), Pane: t.given.Pane, Patience: t.given.Pane, Known: known,
+		Evaluate: func(at time.Time, past bool) ([]rules.Said, error) {
+			silenced := w.silences.Active(t.wall, at)
+			said, faults, err := w.evaluator.Evaluate(ctx, w.set, rules.Moment{
+				At: at, Now: at, Past: past, Series: w.store.Snapshot(at), Known: known,
+				Suppress: func(map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor {
+					return func(_ string, labels map[string]string) []alerts.Suppressor { return silenced.Of(labels) }
+				},
+			})
+			for _, f := range faults {
+				err = errors.Join(err, f)
+			}
+			return said, err
+		},
+	})
+	if err != nil {
+		return false, err
 	}
-	missed, more := w.covered.Present(t.wall, t.watermark(), t.wall, t.given.Pane, t.given.Pane)
-	times := missed
-	if !more {
-		times = append(times, t.wall)
+	for _, one := range said {
+		t.Send(t.names.Evaluations(), 0, []byte(one.Key), one.Append(nil))
 	}
-	for i, at := range times {
-		past, silenced := i < len(missed), w.silences.Active(t.wall, at)
-		said, faults, err := w.evaluator.Evaluate(ctx, w.set, rules.Moment{
-			At: at, Now: at, Past: past, Series: w.store.Snapshot(at), Known: known,
-			Suppress: func(map[string]map[string]string) func(string, map[string]string) []alerts.Suppressor {
-				return func(_ string, labels map[string]string) []alerts.Suppressor { return silenced.Of(labels) }
-			},
-		})
-		for _, f := range faults {
-			err = errors.Join(err, f)
-		}
-		if err != nil {
-			return false, err
-		}
-		if past {
-			said = w.covered.Unseen(said, known)
-		}
-		for _, one := range said {
-			t.Send(t.names.Evaluations(), 0, []byte(one.Key), one.Append(nil))
-		}
-		rules.Take(known, said, nil)
-		news = news || more || len(said) > 0
-	}
-	if until := w.covered.Until(); until.After(w.marked) {
-		w.marked = until
-		mark := alerts.Mark(until.UnixMilli())
-		t.Send(t.names.Evaluations(), 0, []byte(alerts.MarkKey), mark.Append(nil))
-	}
-	return news, nil
+	return more || len(said) > 0, nil
 }
 
 // watermark returns the least of all tables, the zero time while one has none.
