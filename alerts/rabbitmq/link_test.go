@@ -41,6 +41,21 @@ func startWireBroker(t *testing.T, b *wireBroker) (url string) {
 	return "amqp://" + l.Addr().String()
 }
 
+// dialWireBroker returns a link to one.
+func dialWireBroker(t *testing.T, b *wireBroker) link {
+	t.Helper()
+	c := Config{URL: startWireBroker(t, b)}
+	if err := c.fill(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := c.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.close)
+	return l
+}
+
 // Arguments of the broker's methods, by those of the client that they answer.
 var replies = map[uint32]struct {
 	method uint32
@@ -139,15 +154,7 @@ func TestAnswers(t *testing.T) {
 		{"a refusal covers", [][]byte{nil, nil, wireAck(2, false), wireAnswer(60<<16|120, 4, true)}, "nann"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := Config{URL: startWireBroker(t, &wireBroker{answers: tt.answers})}
-			if err := c.fill(); err != nil {
-				t.Fatal(err)
-			}
-			l, err := c.dial(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.close()
+			l := dialWireBroker(t, &wireBroker{answers: tt.answers})
 			for n := range tt.answers {
 				number, err := l.publish(t.Context(), &Message{ID: fmt.Sprint(n), Body: []byte("it fires")})
 				if err != nil || number != uint64(n+1) {
@@ -173,26 +180,23 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// publishLarge publishes a message that is more than a socket takes.
+func publishLarge(ctx context.Context, l link) (ended <-chan error) {
+	end := make(chan error, 1)
+	go func() {
+		_, err := l.publish(ctx, &Message{ID: "large", Body: make([]byte, 64<<20)})
+		end <- err
+	}()
+	return end
+}
+
 // A broker that reads nothing, as in an alarm, holds up nobody who is to end.
 func TestPublishEnds(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	c := Config{URL: startWireBroker(t, &wireBroker{deaf: cancel})}
-	if err := c.fill(); err != nil {
-		t.Fatal(err)
-	}
-	l, err := c.dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.close()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := l.publish(ctx, &Message{ID: "large", Body: make([]byte, 64<<20)}) // more than a socket takes
-		ended <- err
-	}()
+	l := dialWireBroker(t, &wireBroker{deaf: cancel})
 	select {
-	case err := <-ended:
+	case err := <-publishLarge(ctx, l):
 		if err == nil {
 			t.Error("it was sent to a broker that does not read")
 		}
@@ -205,20 +209,8 @@ func TestPublishEnds(t *testing.T) {
 // are missed: whoever writes to it is told, and need not be told to stop.
 func TestSilentBrokerIsGivenUp(t *testing.T) {
 	t.Parallel()
-	c := Config{URL: startWireBroker(t, &wireBroker{deaf: func() {}})}
-	if err := c.fill(); err != nil {
-		t.Fatal(err)
-	}
-	l, err := c.dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.close()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := l.publish(t.Context(), &Message{ID: "large", Body: make([]byte, 64<<20)})
-		ended <- err
-	}()
+	l := dialWireBroker(t, &wireBroker{deaf: func() {}})
+	ended := publishLarge(t.Context(), l)
 	for range 2 { // the write, and the link
 		select {
 		case err := <-ended:
