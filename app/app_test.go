@@ -41,7 +41,8 @@ func testOptions(t testing.TB) Options {
 	}
 	run := fmt.Sprintf("t%d-", time.Now().UnixNano()%1e9)
 	o.Prefix = run + "analytics-"
-	o.Sources = []string{run + "rag-traces", run + "kotaemon-dialog-events"}
+	o.Sources = []string{run + "rag-traces", run + "kotaemon-dialog-events", run + "user-behaviour"}
+	o.BehaviourSources = o.Sources[1:]
 	o.CreateTopics = true
 	o.Instance = "a"
 	o.HTTPListen = ""
@@ -126,11 +127,12 @@ func TestTablesEqualGroundTruth(t *testing.T) {
 	g := generate.New(generate.Config{
 		Seed: 1, Step: 10 * time.Minute / n, Start: time.Now().Add(-11 * time.Minute),
 		Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5,
-		Topics: []generate.Topic{{Name: o.Sources[0], Partitions: 4}, {Name: o.Sources[1], Partitions: 3}},
+		Topics: []generate.Topic{{Name: o.Sources[0], Partitions: 4}, {Name: o.Sources[1], Partitions: 3}, {Name: o.Sources[2], Partitions: 2}},
 	})
 	if _, err := kafka.EnsureTopics(t.Context(), o.Kafka, 1, []kafka.Topic{
 		{Name: o.Sources[0], Partitions: 4, Create: true, Forever: true},
 		{Name: o.Sources[1], Partitions: 3, Create: true, Forever: true},
+		{Name: o.Sources[2], Partitions: 2, Create: true, Forever: true},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -146,8 +148,8 @@ func TestSourceTopicThatAppearsLater(t *testing.T) {
 	o.MetadataInterval = 200 * time.Millisecond
 	client := start(t, o)
 	awaitReady(t, client.URL)
-	g := generate.New(generate.Config{Seed: 3, Step: time.Millisecond, Start: time.Now().Add(-time.Minute), Topics: []generate.Topic{{Name: o.Sources[1], Partitions: 2}}})
-	if _, err := kafka.EnsureTopics(t.Context(), o.Kafka, 1, []kafka.Topic{{Name: o.Sources[1], Partitions: 2, Create: true}}); err != nil {
+	g := generate.New(generate.Config{Seed: 3, Step: time.Millisecond, Start: time.Now().Add(-time.Minute), Topics: []generate.Topic{{Name: o.Sources[0], Partitions: 2}}})
+	if _, err := kafka.EnsureTopics(t.Context(), o.Kafka, 1, []kafka.Topic{{Name: o.Sources[0], Partitions: 2, Create: true}}); err != nil {
 		t.Fatal(err)
 	}
 	produceAll(t, &o, g, 500)

@@ -19,7 +19,10 @@ type eventTables struct {
 // TablesOfEvents returns the tables of the program, configured as it is by default, of
 // which unit tests of rules make their series. They begin at a time, with nothing.
 func TablesOfEvents(begin time.Time) (rules.Tables, error) {
-	s, err := newScratch(DefaultOptions(), []window.Partition{{Topic: "events"}}, begin)
+	const topic = "events"
+	o := DefaultOptions()
+	o.BehaviourSources = []string{topic}
+	s, err := newScratch(o, []window.Partition{{Topic: topic}}, begin)
 	if err != nil {
 		return nil, err
 	}

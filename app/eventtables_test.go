@@ -39,6 +39,9 @@ func TestTablesOfEvents(t *testing.T) {
 		{"a latency", "{at: 10s, every: 1s, count: 4, event_type: e, latency_ms: 250}", "sum(rag_stage_duration_seconds_sum)", 1},
 		{"at the time that it says", "{at: 30s, event_type: e, timestamp: '1970-01-01T00:00:05Z'}", total[:len(total)-1] + " offset 110s)", 1},
 		{"a rate of the present", "{at: 0s, every: 500ms, count: 241, event_type: e}", "sum(rag_qps)", 2},
+		{"tokens", "{at: 10s, every: 1s, count: 3, event_type: e, model: m, tokens: {input: 7, output: 2}}", "sum(rag_tokens_total{type='input'})", 21},
+		{"what people did", "{at: 10s, every: 1s, count: 3, event_type: e, user_id: u}", "sum(rag_behaviour_events_total)", 3},
+		{"who is active", "{at: 10s, every: 1s, count: 3, event_type: e, user_id: u}, {at: 11s, event_type: e, user_id: v}, {at: 115s, event_type: e}", "sum(rag_behaviour_active_users)", 2},
 		{"nothing is unread", "{at: 10s, event_type: e}", "sum(analytics_behind)", 0},
 	} {
 		if failures, err := test(tt.events, tt.expr, tt.want); err != nil || len(failures) > 0 {

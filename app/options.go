@@ -37,6 +37,9 @@ type Options struct {
 	Sessions int
 
 	Sources []string // source topics
+	// BehaviourSources are those of Sources whose events tell what people did. The others
+	// named here are ignored.
+	BehaviourSources []string
 
 	Pane        time.Duration
 	Grace       time.Duration
@@ -82,6 +85,9 @@ type Options struct {
 // DefaultSources are the topics that RAG services write.
 var DefaultSources = []string{"rag-traces", "kotaemon-dialog-events", "user-behaviour", "system-logs"}
 
+// DefaultBehaviour are those of them in which people do something.
+var DefaultBehaviour = []string{"kotaemon-dialog-events", "user-behaviour"}
+
 // DefaultOptions returns the options of `analytics run` without configuration.
 func DefaultOptions() Options {
 	return Options{
@@ -93,6 +99,7 @@ func DefaultOptions() Options {
 		SessionTimeout:     10 * time.Second,
 		Sessions:           2,
 		Sources:            DefaultSources,
+		BehaviourSources:   DefaultBehaviour,
 		Pane:               10 * time.Second,
 		Grace:              time.Minute,
 		MaxFuture:          5 * time.Minute,

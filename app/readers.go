@@ -23,13 +23,15 @@ import (
 // readers is the read side: a view of every table, what feeds it, and what shows
 // it.
 type readers struct {
-	stages  *stages
-	members []member
-	tables  []queries.Table
-	read    map[string]reading // by table
-	traffic *views.View[tables.Traffic, *tables.Traffic]
-	latency *views.View[tables.Latency, *tables.Latency]
-	errors  *views.View[tables.Errors, *tables.Errors]
+	stages    *stages
+	members   []member
+	tables    []queries.Table
+	read      map[string]reading // by table
+	traffic   *views.View[tables.Traffic, *tables.Traffic]
+	latency   *views.View[tables.Latency, *tables.Latency]
+	usage     *views.View[tables.Usage, *tables.Usage]
+	behaviour *views.View[tables.Behaviour, *tables.Behaviour]
+	errors    *views.View[tables.Errors, *tables.Errors]
 }
 
 // reading is how far a view has come.
@@ -80,15 +82,30 @@ func (r *readers) visitRates(visit func(labels []string, v float64)) {
 	}
 }
 
+// visitActive returns what visits a number of every series of behaviour, as the metric
+// shows it.
+func (r *readers) visitActive(of func(metrics.Active) int64) func(visit func(labels []string, v float64)) {
+	return func(visit func(labels []string, v float64)) {
+		for key, a := range active(r.stages.o, r.behaviour) {
+			if dims, err := tables.BehaviourTable.DimsOf(key); err == nil {
+				visit(dims, float64(of(a)))
+			}
+		}
+	}
+}
+
 // presentMetrics are metrics of which only the present is known.
-var presentMetrics = []string{metrics.QPS, metrics.Lag, metrics.Behind}
+var presentMetrics = []string{metrics.QPS, metrics.ActiveUsers, metrics.ActiveSessions, metrics.Lag, metrics.Behind}
 
 // series returns what rules look at.
 func (r *readers) series() *series.Store {
+	users, sessions := func(a metrics.Active) int64 { return a.Users }, func(a metrics.Active) int64 { return a.Sessions }
 	return series.New(
-		series.Traffic(r.traffic), series.Latency(r.latency), series.Errors(r.errors),
-		series.Gauge(metrics.QPS, tables.TrafficTable.Dims, r.visitRates), series.Gauge(metrics.Lag, []string{"table"}, r.visitLags),
-		series.Gauge(metrics.Behind, nil, r.visitBehind),
+		series.Traffic(r.traffic), series.Latency(r.latency), series.Usage(r.usage), series.Behaviour(r.behaviour), series.Errors(r.errors),
+		series.Gauge(metrics.QPS, tables.TrafficTable.Dims, r.visitRates),
+		series.Gauge(metrics.ActiveUsers, tables.BehaviourTable.Dims, r.visitActive(users)),
+		series.Gauge(metrics.ActiveSessions, tables.BehaviourTable.Dims, r.visitActive(sessions)),
+		series.Gauge(metrics.Lag, []string{"table"}, r.visitLags), series.Gauge(metrics.Behind, nil, r.visitBehind),
 	)
 }
 
@@ -105,15 +122,18 @@ func (r *readers) offsets() (sum int64) {
 // newReaders makes the views and registers their metrics.
 func newReaders(s *stages, reg prometheus.Registerer) *readers {
 	r := &readers{stages: s, read: map[string]reading{}}
-	traffic := addView(r, &tables.TrafficTable, true)
-	latency := addView(r, &tables.LatencyTable, true)
-	errors := addView(r, &tables.ErrorsTable, true)
+	r.traffic = addView(r, &tables.TrafficTable, true)
+	r.latency = addView(r, &tables.LatencyTable, true)
+	r.usage = addView(r, &tables.UsageTable, true)
+	r.behaviour = addView(r, &tables.BehaviourTable, true)
+	r.errors = addView(r, &tables.ErrorsTable, true)
 	records := addView(r, &tables.RecordsTable, false)
-	r.traffic, r.latency, r.errors = traffic, latency, errors
 	reg.MustRegister(
-		metrics.Traffic(exported(s, traffic, &tables.TrafficTable), func() map[string]float64 { return rate(s.o, traffic) }),
-		metrics.Latency(exported(s, latency, &tables.LatencyTable)),
-		metrics.Errors(exported(s, errors, &tables.ErrorsTable)),
+		metrics.Traffic(exported(s, r.traffic, &tables.TrafficTable), func() map[string]float64 { return rate(s.o, r.traffic) }),
+		metrics.Latency(exported(s, r.latency, &tables.LatencyTable)),
+		metrics.Usage(exported(s, r.usage, &tables.UsageTable)),
+		metrics.Behaviour(exported(s, r.behaviour, &tables.BehaviourTable), func() map[string]metrics.Active { return active(s.o, r.behaviour) }),
+		metrics.Errors(exported(s, r.errors, &tables.ErrorsTable)),
 		metrics.Records(exported(s, records, &tables.RecordsTable), s.o.Partitions),
 	)
 	return r
@@ -225,16 +245,32 @@ func exported[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], t *tab
 	}
 }
 
-// rateWindow is what rag_qps is taken over: the newest minute, or pane when that
-// is longer, that is closed.
-const rateWindow = time.Minute
+// What gauges are taken over: the newest time that is closed, or a pane when that is
+// longer.
+const (
+	rateWindow   = time.Minute     // of rag_qps
+	activeWindow = 5 * time.Minute // of those who are active
+)
 
-// rateFor is how long after it ended that minute is still shown: a rate of hours
-// ago is none, and the watermark stands still through a quiet night.
-const rateFor = 5 * time.Minute
+// recentFor is how long after it ended that time is still shown: a rate of hours ago is
+// none, and the watermark stands still through a quiet night.
+const recentFor = 5 * time.Minute
 
 // rate returns events a second by series, nil when there is no such minute.
 func rate(o *Options, v *views.View[tables.Traffic, *tables.Traffic]) map[string]float64 {
+	return recent(o, v, rateWindow, func(m *tables.Traffic, seconds float64) float64 { return float64(m.Count) / seconds })
+}
+
+// active returns who was active by series, nil when there is no such time.
+func active(o *Options, v *views.View[tables.Behaviour, *tables.Behaviour]) map[string]metrics.Active {
+	return recent(o, v, activeWindow, func(m *tables.Behaviour, _ float64) metrics.Active {
+		return metrics.Active{Users: m.Users.Count(), Sessions: m.Sessions.Count()}
+	})
+}
+
+// recent returns what of says of every series that counted something in the newest time
+// that is closed, nil when that is long ago.
+func recent[M any, P tables.Measure[M], V any](o *Options, v *views.View[M, P], length time.Duration, of func(m *M, seconds float64) V) map[string]V {
 	mark, ok := v.Watermark()
 	if !ok {
 		return nil
@@ -244,18 +280,18 @@ func rate(o *Options, v *views.View[tables.Traffic, *tables.Traffic]) map[string
 	if through == window.None {
 		return nil
 	}
-	span := max(rateWindow.Milliseconds(), p.Size)
+	span := max(length.Milliseconds(), p.Size)
 	end := through + p.Size
-	if o.Clock.Wall().UnixMilli()-end > (rateFor + o.Grace).Milliseconds() {
+	if o.Clock.Wall().UnixMilli()-end > (recentFor + o.Grace).Milliseconds() {
 		return nil
 	}
-	rates := map[string]float64{}
-	_, err := v.Query(views.Query{From: end - span, To: end}, func(key string, m, _ *tables.Traffic, _ tables.Span, _ int64) {
-		rates[key] = float64(m.Count) / (float64(span) / 1000)
+	values := map[string]V{}
+	_, err := v.Query(views.Query{From: end - span, To: end}, func(key string, m, _ *M, span tables.Span, _ int64) {
+		values[key] = of(m, span.Seconds())
 	})
 	if err != nil {
-		o.Logger.Error("the rate of traffic cannot be read", "error", err)
+		o.Logger.Error("what is shown of the newest time cannot be read", "error", err)
 		return nil
 	}
-	return rates
+	return values
 }

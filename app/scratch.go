@@ -57,12 +57,16 @@ func newScratch(o Options, sources []window.Partition, now time.Time) (*scratch,
 	s.readers = &readers{stages: &stages{o: &s.o, progress: s.progress}, read: map[string]reading{}}
 	traffic, err1 := addScratch[tables.Traffic](s, &tables.TrafficTable, true)
 	latency, err2 := addScratch[tables.Latency](s, &tables.LatencyTable, true)
-	groups, err3 := addScratch[tables.Errors](s, &tables.ErrorsTable, true)
-	records, err4 := addScratch[tables.Records](s, &tables.RecordsTable, false)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	usage, err3 := addScratch[tables.Usage](s, &tables.UsageTable, true)
+	behaviour, err4 := addScratch[tables.Behaviour](s, &tables.BehaviourTable, true)
+	groups, err5 := addScratch[tables.Errors](s, &tables.ErrorsTable, true)
+	records, err6 := addScratch[tables.Records](s, &tables.RecordsTable, false)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return nil, err
 	}
-	s.readers.traffic, s.readers.latency, s.readers.errors, s.records = traffic.view, latency.view, groups.view, records.task
+	r := s.readers
+	r.traffic, r.latency, r.usage, r.behaviour, r.errors = traffic.view, latency.view, usage.view, behaviour.view, groups.view
+	s.records = records.task
 	s.store = s.readers.series()
 	return s, s.assign()
 }

@@ -127,7 +127,7 @@ func TestSourceTopicDeletedAndMadeAgain(t *testing.T) {
 			o.MetadataInterval = 200 * time.Millisecond
 			client := start(t, o)
 			awaitReady(t, client.URL)
-			topic := o.Sources[1]
+			topic := o.Sources[0]
 			g := generate.New(generate.Config{Seed: 3, Step: time.Millisecond, Start: time.Now().Add(-time.Minute), Topics: []generate.Topic{{Name: topic, Partitions: 4}}})
 			produceAll(t, &o, g, 500)
 			wantTruth(t, client, g.Truth())

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -128,7 +129,8 @@ func ingestConfig(o *Options, topic string, progress *processors.Progress) proce
 		Names: o.names(), Topic: topic, EventPartitions: o.Partitions, RecordPartitions: o.Partitions,
 		Panes: o.panes(), MaxFuture: o.MaxFuture, IdleAfter: o.IdleTimeout, BehindAfter: o.BehindAfter,
 		AheadLimit: o.AheadLimit, MaxBytes: o.MaxRecord, LabelBytes: o.MaxLabel,
-		Progress: progress, Clock: o.Clock,
+		Behaviour: slices.Contains(o.BehaviourSources, topic),
+		Progress:  progress, Clock: o.Clock,
 	}
 }
 
@@ -191,6 +193,8 @@ func (s *stages) tables() []member {
 	return []member{
 		tableMember[tables.Traffic](s, tables.TrafficTable.Name, true),
 		tableMember[tables.Latency](s, tables.LatencyTable.Name, true),
+		tableMember[tables.Usage](s, tables.UsageTable.Name, true),
+		tableMember[tables.Behaviour](s, tables.BehaviourTable.Name, true),
 		tableMember[tables.Errors](s, tables.ErrorsTable.Name, true),
 		tableMember[tables.Records](s, tables.RecordsTable.Name, false),
 	}

@@ -9,14 +9,14 @@ import (
 // at a commit: the events of one source partition, tens of bytes each, in one
 // record. Strings that repeat are sent once a record, by number.
 //
-//	version, topic, partition, base offset, base time,
-//	reports, dimensions, error groups, events
+//	version, topic, partition, base offset, base time, what it has,
+//	report, dimensions, error groups, events
 //
 // Assemble reads reports after the events, wherever they stand.
 
 // packedVersion changes with the format. A record of another version stops the
 // processor: the topic must be drained by the program that wrote it.
-const packedVersion = 1
+const packedVersion = 2
 
 // ID identifies an event among those that can still be accepted: a hash of
 // tenant, routing key and event id.
@@ -43,12 +43,16 @@ type PackedEvent struct {
 	ID          ID
 	Error       bool
 	Group       int    // number of its error group in the record, when Error
-	Session     uint64 // hash of the session id, 0 for none; only when Error
+	User        uint64 // hash of the user id, 0 for none; only of behaviour
+	Session     uint64 // hash of the session id, 0 for none; only of behaviour and errors
 	TraceID     []byte // only of events that may serve as a sample
 	HasDuration bool
 	HasTTFT     bool
 	Duration    int64 // ns, when HasDuration
 	TTFT        int64 // ns, when HasTTFT
+
+	InputTokens  int64 // 0 when unknown
+	OutputTokens int64 // likewise
 }
 
 // Report is what ingest reports of the source partition; see window.Report.
@@ -65,12 +69,21 @@ const (
 	flagDuration
 	flagTTFT
 	flagSession
+	flagUser
+	flagTokens
+)
+
+// What a record has.
+const (
+	hasReport = 1 << iota
+	hasBehaviour
 )
 
 // PackedWriter builds packed records for one destination. Reset before use.
 type PackedWriter struct {
 	topic      string
 	partition  int32
+	behaviour  bool
 	baseOffset int64
 	baseTime   int64
 	n          int
@@ -81,9 +94,10 @@ type PackedWriter struct {
 	events     []byte
 }
 
-// Reset begins a record for a source partition.
-func (w *PackedWriter) Reset(topic string, partition int32) {
-	*w = PackedWriter{topic: topic, partition: partition, dims: w.dims[:0], groups: w.groups[:0], events: w.events[:0]}
+// Reset begins a record for a source partition. behaviour says that its events tell what
+// people did.
+func (w *PackedWriter) Reset(topic string, partition int32, behaviour bool) {
+	*w = PackedWriter{topic: topic, partition: partition, behaviour: behaviour, dims: w.dims[:0], groups: w.groups[:0], events: w.events[:0]}
 }
 
 // Events returns how many events were added.
@@ -145,10 +159,19 @@ func (w *PackedWriter) Add(e *PackedEvent) {
 	if e.Error {
 		flags |= flagError
 		b = binary.AppendUvarint(b, uint64(e.Group))
-		if e.Session != 0 {
-			flags |= flagSession
-			b = binary.BigEndian.AppendUint64(b, e.Session)
-		}
+	}
+	if e.Session != 0 {
+		flags |= flagSession
+		b = binary.BigEndian.AppendUint64(b, e.Session)
+	}
+	if e.User != 0 {
+		flags |= flagUser
+		b = binary.BigEndian.AppendUint64(b, e.User)
+	}
+	if e.InputTokens|e.OutputTokens != 0 {
+		flags |= flagTokens
+		b = binary.AppendUvarint(b, uint64(e.InputTokens))
+		b = binary.AppendUvarint(b, uint64(e.OutputTokens))
 	}
 	b[at] = flags
 	w.events = b
@@ -162,10 +185,15 @@ func (w *PackedWriter) Append(dst []byte, report *Report) []byte {
 	dst = binary.AppendUvarint(dst, uint64(w.partition))
 	dst = binary.AppendUvarint(dst, uint64(w.baseOffset))
 	dst = binary.AppendVarint(dst, w.baseTime)
-	if report == nil {
-		dst = append(dst, 0)
-	} else {
-		dst = append(dst, 1)
+	var has byte
+	if report != nil {
+		has |= hasReport
+	}
+	if w.behaviour {
+		has |= hasBehaviour
+	}
+	dst = append(dst, has)
+	if report != nil {
 		dst = AppendReport(dst, *report)
 	}
 	dst = binary.AppendUvarint(dst, uint64(w.dimCount))
@@ -209,6 +237,7 @@ func (r *reader) report() Report {
 type Packed struct {
 	Topic     string
 	Partition int32
+	Behaviour bool // the events tell what people did
 	HasReport bool
 	Report    Report
 	Dims      [][]byte // each five strings, for SplitDims; part of the record
@@ -231,7 +260,9 @@ func (p *Packed) Open(data []byte) error {
 	p.Partition = int32(in.uvarint())
 	p.baseOffset = int64(in.uvarint())
 	p.baseTime = in.varint()
-	if p.HasReport = in.byte() == 1; p.HasReport {
+	has := in.byte()
+	p.Behaviour = has&hasBehaviour != 0
+	if p.HasReport = has&hasReport != 0; p.HasReport {
 		p.Report = in.report()
 	}
 	clear(p.Dims) // they keep the record that they came from in memory
@@ -297,9 +328,15 @@ func (p *Packed) Next(e *PackedEvent) bool {
 	}
 	if e.Error = flags&flagError != 0; e.Error {
 		e.Group = int(in.uvarint())
-		if flags&flagSession != 0 {
-			e.Session = in.uint64()
-		}
+	}
+	if flags&flagSession != 0 {
+		e.Session = in.uint64()
+	}
+	if flags&flagUser != 0 {
+		e.User = in.uint64()
+	}
+	if flags&flagTokens != 0 {
+		e.InputTokens, e.OutputTokens = int64(in.uvarint()), int64(in.uvarint())
 	}
 	// As unsigned numbers: one that is too large for an int is negative.
 	if uint(e.Dims) >= uint(len(p.Dims)) || e.Error && uint(e.Group) >= uint(len(p.Groups)) {

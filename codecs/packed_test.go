@@ -31,9 +31,15 @@ func randomEvent(rng *rand.Rand, offset int64, dims, groups int) codecs.PackedEv
 	}
 	if e.Error = flip(); e.Error {
 		e.Group = rng.IntN(groups)
-		if flip() {
-			e.Session = rng.Uint64() | 1
-		}
+	}
+	if flip() {
+		e.Session = rng.Uint64() | 1
+	}
+	if flip() {
+		e.User = rng.Uint64() | 1
+	}
+	if flip() {
+		e.InputTokens, e.OutputTokens = rng.Int64N(2)*rng.Int64N(codecs.MaxTokens), rng.Int64N(2)*rng.Int64N(codecs.MaxTokens)
 	}
 	return e
 }
@@ -43,7 +49,8 @@ func TestPackedEventsComeBack(t *testing.T) {
 	var w codecs.PackedWriter
 	var p codecs.Packed
 	for range 200 {
-		w.Reset("rag-traces", 3)
+		behaviour := rng.IntN(2) == 0
+		w.Reset("rag-traces", 3, behaviour)
 		w.AddDims([]byte("acme"), nil, []byte("generate"), []byte("llm_call_completed"), []byte("gpt"))
 		w.AddDims(nil, nil, nil, []byte("x"), nil)
 		w.AddGroup(42, []byte("TimeoutError"), []byte("after <num>s"))
@@ -62,7 +69,7 @@ func TestPackedEventsComeBack(t *testing.T) {
 		if err := p.Open(w.Append(nil, report)); err != nil {
 			t.Fatal(err)
 		}
-		if p.Topic != "rag-traces" || p.Partition != 3 || p.HasReport != (report != nil) || report != nil && p.Report != *report {
+		if p.Topic != "rag-traces" || p.Partition != 3 || p.Behaviour != behaviour || p.HasReport != (report != nil) || report != nil && p.Report != *report {
 			t.Fatalf("head = %+v, want report %+v", p, report)
 		}
 		if d := codecs.SplitDims(string(p.Dims[0])); d != (codecs.Dims{Tenant: "acme", Stage: "generate", EventType: "llm_call_completed", Model: "gpt"}) {
@@ -96,7 +103,7 @@ func TestPackedOfAnotherVersion(t *testing.T) {
 // FuzzPacked checks that no bytes make the reader panic or read for ever.
 func FuzzPacked(f *testing.F) {
 	var w codecs.PackedWriter
-	w.Reset("t", 0)
+	w.Reset("t", 0, false)
 	w.AddDims([]byte("a"), nil, nil, []byte("x"), nil)
 	w.AddGroup(1, nil, []byte("m"))
 	w.Add(&codecs.PackedEvent{HasID: true, Error: true, Session: 1, TraceID: []byte("t"), HasDuration: true, Duration: 5})
@@ -128,7 +135,7 @@ func FuzzPacked(f *testing.F) {
 func TestPackedLetsGoOfEarlierRecords(t *testing.T) {
 	record := func(dims int) []byte {
 		var w codecs.PackedWriter
-		w.Reset("topic", 0)
+		w.Reset("topic", 0, false)
 		for i := range dims {
 			w.AddDims([]byte{byte('a' + i)}, nil, nil, nil, nil)
 		}

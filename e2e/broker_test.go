@@ -37,7 +37,7 @@ func struckUnderTraffic(t *testing.T, own *servers.Kafka, strike func(ctx contex
 	)
 	// No partition may fall idle while the broker is away: what is late would be
 	// different from the truth.
-	d := newDeploymentOn(t, own, []int32{4, 3}, "ANALYTICS_WINDOW_IDLE_TIMEOUT=10m")
+	d := newDeploymentOn(t, own, []int32{4, 3, 2}, "ANALYTICS_WINDOW_IDLE_TIMEOUT=10m")
 	start := startOf(events, step)
 	g := generate.New(generate.Config{
 		Seed: seedOf(t), Step: step, Start: start, Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5, Topics: d.topics,

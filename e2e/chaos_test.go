@@ -136,7 +136,7 @@ func rage(t *testing.T, cluster *servers.Kafka, rabbit *servers.RabbitMQ, disks 
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDeploymentOn(t, cluster, []int32{4, 3}, "ANALYTICS_WINDOW_IDLE_TIMEOUT=10m",
+	d := newDeploymentOn(t, cluster, []int32{4, 3, 2}, "ANALYTICS_WINDOW_IDLE_TIMEOUT=10m",
 		"ANALYTICS_KAFKA_SESSIONS=1", "ANALYTICS_KAFKA_PARTITIONS=2", "ANALYTICS_RULES="+rules)
 	start := startOf(backlog, step)
 	g := generate.New(generate.Config{

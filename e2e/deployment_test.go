@@ -62,7 +62,7 @@ func newDeploymentOn(t testing.TB, on *servers.Kafka, partitions []int32, env ..
 	t.Cleanup(d.client.Close)
 	d.admin = kadm.NewClient(d.client)
 	for i, n := range partitions {
-		topic := generate.Topic{Name: d.name + []string{"-rag-traces", "-kotaemon-dialog-events"}[i], Partitions: n}
+		topic := generate.Topic{Name: d.name + []string{"-rag-traces", "-kotaemon-dialog-events", "-user-behaviour"}[i], Partitions: n}
 		d.topics = append(d.topics, topic)
 		if resp, err := d.admin.CreateTopic(t.Context(), n, int16(on.Brokers), sources, topic.Name); err != nil || resp.Err != nil {
 			t.Fatal("create", topic.Name, errors.Join(err, resp.Err))
@@ -79,6 +79,7 @@ func newDeploymentOn(t testing.TB, on *servers.Kafka, partitions []int32, env ..
 		"ANALYTICS_KAFKA_SESSION_TIMEOUT=6s", // the least that a broker accepts by default
 		"ANALYTICS_KAFKA_METADATA_INTERVAL=2s",
 		"ANALYTICS_SOURCES="+strings.Join(names, ","),
+		"ANALYTICS_BEHAVIOUR_SOURCES="+strings.Join(names[1:], ","),
 		"ANALYTICS_WINDOW_IDLE_TIMEOUT=3s",
 		"GORACE=halt_on_error=1",
 	)

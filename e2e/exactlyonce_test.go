@@ -26,7 +26,7 @@ func TestExactlyOnceUnderKill(t *testing.T) {
 		spread = 75 * time.Second // over which the rest is sent, or longer
 	)
 	seed := seedOf(t)
-	d := newDeployment(t, []int32{4, 3}, "ANALYTICS_LIMITS_RECORD_BYTES=65536")
+	d := newDeployment(t, []int32{4, 3, 2}, "ANALYTICS_LIMITS_RECORD_BYTES=65536")
 	const step = 3 * time.Millisecond // ten minutes of event time
 	start := startOf(events, step)
 	g := generate.New(generate.Config{

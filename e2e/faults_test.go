@@ -37,7 +37,7 @@ func TestWrongPartitionsRefused(t *testing.T) {
 // TestKafkaUnreachable: without a broker the program waits and says so, at its
 // start and later, and goes on when there is one.
 func TestKafkaUnreachable(t *testing.T) {
-	d := newDeployment(t, []int32{4, 3})
+	d := newDeployment(t, []int32{4, 3, 2})
 	const n, step = 3000, 10 * time.Millisecond
 	g := generate.New(generate.Config{
 		Seed: 1, Step: step, Start: startOf(2*n, step), Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5, Topics: d.topics,

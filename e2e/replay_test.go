@@ -17,12 +17,12 @@ import (
 // by two instances, one of which stands still for a while. Nothing is late that
 // was not.
 func TestBacklogTwoSessions(t *testing.T) {
-	d := newDeployment(t, []int32{4, 3})
+	d := newDeployment(t, []int32{4, 3, 2})
 	const n, step = 150_000, 24 * time.Millisecond // an hour of event time
 	eight := generate.Topic{Name: d.topics[0].Name, Partitions: 8}
 	g := generate.New(generate.Config{
 		Seed: 1, Step: step, Start: startOf(n, step), Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5,
-		Topics: []generate.Topic{eight, d.topics[1]}, TotalsOnly: true,
+		Topics: []generate.Topic{eight, d.topics[1], d.topics[2]}, TotalsOnly: true,
 	})
 	w := d.traffic()
 	// Five of eight go to partition 0; the three of the other topic stay.
@@ -56,7 +56,7 @@ func TestBacklogTwoSessions(t *testing.T) {
 // TestLastYearsFile: a file of old events, with old timestamps in Kafka too,
 // gives the tables of its day under a fresh prefix.
 func TestLastYearsFile(t *testing.T) {
-	d := newDeployment(t, []int32{4, 3})
+	d := newDeployment(t, []int32{4, 3, 2})
 	const n, step = 30_000, 60 * time.Millisecond // half an hour
 	noon := time.Date(time.Now().Year()-1, time.March, 14, 12, 0, 0, 0, time.UTC)
 	g := generate.New(generate.Config{

@@ -105,7 +105,7 @@ func shorten(cfg generate.Config) generate.Config {
 // TestQuietTopicClosesWindows: nobody sends anything any more, and still every
 // window is closed.
 func TestQuietTopicClosesWindows(t *testing.T) {
-	d := newDeployment(t, []int32{4, 3}, short...)
+	d := newDeployment(t, []int32{4, 3, 2}, short...)
 	const n, step = 6000, 5 * time.Millisecond
 	g := generate.New(shorten(generate.Config{
 		Seed: 1, Step: step, Start: startOf(n, step), Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5, Topics: d.topics,
@@ -135,7 +135,7 @@ func TestQuietTopicClosesWindows(t *testing.T) {
 // then nothing, the other topic brings nothing ever; the windows of the others
 // close while their traffic goes on.
 func TestSilentPartitionDoesNotHoldBack(t *testing.T) {
-	d := newDeployment(t, []int32{4, 3}, short...)
+	d := newDeployment(t, []int32{4, 3, 2}, short...)
 	a := d.instance("a").start()
 	g := generate.New(shorten(generate.Config{Seed: 1, Topics: d.topics[:1]}))
 	w := d.traffic()

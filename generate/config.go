@@ -33,9 +33,9 @@ type Config struct {
 	Pane  time.Duration // window of the system, default 10 s
 	Grace time.Duration // lateness it allows, default 1 min
 
-	// Topics: the first takes the steps of traces, the second, if there is one,
-	// what users say. Default rag-traces and kotaemon-dialog-events with 4 and 3
-	// partitions.
+	// Topics: the first takes the steps of traces, the second, if there is one, what
+	// users say, the third what they do with answers. Default rag-traces,
+	// kotaemon-dialog-events and user-behaviour with 4, 3 and 2 partitions.
 	Topics []Topic
 
 	LargeBytes int  // size of a record that is too large; 0: none of those
@@ -87,8 +87,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("generate: Grace is %v, want whole milliseconds", c.Grace)
 	case c.Jitter > c.Grace/4:
 		return fmt.Errorf("generate: Jitter is %v, want at most a quarter of Grace (%v), or events would be late by chance", c.Jitter, c.Grace)
-	case len(c.Topics) > 2:
-		return fmt.Errorf("generate: %d Topics, want one for traces and at most one for dialogs", len(c.Topics))
+	case len(c.Topics) > 3:
+		return fmt.Errorf("generate: %d Topics, want one for traces, and at most one for dialogs and one for behaviour", len(c.Topics))
 	case c.LargeBytes != 0 && c.LargeBytes < 1024:
 		return fmt.Errorf("generate: LargeBytes is %d, want 0 or at least 1024", c.LargeBytes)
 	}
@@ -115,7 +115,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Jitter = max(c.Jitter, 0)
 	if len(c.Topics) == 0 {
-		c.Topics = []Topic{{"rag-traces", 4}, {"kotaemon-dialog-events", 3}}
+		c.Topics = []Topic{{"rag-traces", 4}, {"kotaemon-dialog-events", 3}, {"user-behaviour", 2}}
 	}
 	return c
 }

@@ -77,13 +77,15 @@ func (g *Generator) describe(t *trace) {
 		message = e.kind.append(message, g.rng)
 	}
 	e.message = message
-	switch t.next {
-	case userQuery:
+	switch {
+	case t.next == userQuery:
 		e.query = g.pick(queries)
 		if t.session.app == 0 && len(g.cfg.Topics) > 1 {
 			e.topic, e.partition = 1, t.partition[1]
 		}
-	case llmCall:
+	case t.next >= reaction:
+		e.topic, e.partition = 2, t.partition[2]
+	case t.next == llmCall:
 		e.input = 200 + g.rng.IntN(8000)
 		if !t.failed {
 			e.output = 10 + g.rng.IntN(1500)
@@ -119,15 +121,15 @@ func (e *event) key() []byte {
 func (e *event) appendJSON(b []byte, n *names) []byte {
 	if e.bare {
 		b = text(b, `{"event_type":"`, e.step.event)
-		b = strconv.AppendUint(append(b, `,"session_id":"sess-`...), e.session.id, 10)
+		b = e.appendSession(append(b, `,"session_id":"`...))
 		b = text(b, `","query":"`, e.query)
 		return e.appendEnd(b)
 	}
 	b = appendHex(append(b, `{"event_id":"`...), e.id)
 	b = text(b, `","event_type":"`, e.step.event)
 	b = text(b, `,"trace_id":"`, e.trace)
-	b = appendHex(append(b, `,"session_id":"sess-`...), e.session.id)
-	b = strconv.AppendInt(append(b, `","user_id":"user-`...), int64(e.session.user), 10)
+	b = e.appendSession(append(b, `,"session_id":"`...))
+	b = e.appendUser(append(b, `","user_id":"`...))
 	b = text(b, `","tenant":"`, n.tenants[e.session.tenant])
 	b = text(b, `,"app":"`, n.apps[e.session.app])
 	b = text(b, `,"stage":"`, e.step.stage)
@@ -159,6 +161,19 @@ func (e *event) appendJSON(b []byte, n *names) []byte {
 	b = text(b, `,"metadata":{"host":"`, e.host)
 	b = append(b, `,"region":"eu-central-1","tags":["rag","prod"]}`...)
 	return e.appendEnd(b)
+}
+
+func (e *event) appendSession(b []byte) []byte {
+	b = append(b, "sess-"...)
+	if e.bare {
+		return strconv.AppendUint(b, e.session.id, 10)
+	}
+	return appendHex(b, e.session.id)
+}
+
+// appendUser appends who sent an event that is not bare.
+func (e *event) appendUser(b []byte) []byte {
+	return strconv.AppendInt(append(b, "user-"...), int64(e.session.user), 10)
 }
 
 func (e *event) appendEnd(b []byte) []byte {

@@ -17,10 +17,12 @@ const (
 	toolCall  = 4
 	llmCall   = 5
 	answer    = 6
+	reaction  = 7 // and all behind it
 )
 
 // steps is the life of a trace. Not every trace calls a tool, and a failed
-// retrieval or LLM call is its end.
+// retrieval or LLM call is its end. To some answers people react, if there is a topic
+// for that.
 var steps = [...]step{
 	userQuery: {"user_query", "query", 0, 0},
 	1:         {"retrieval_started", "retrieval", 0, 0},
@@ -29,13 +31,19 @@ var steps = [...]step{
 	toolCall:  {"tool_call_completed", "tool", 300, 0.9},
 	llmCall:   {"llm_call_completed", "generate", 1800, 0.7},
 	answer:    {"answer_returned", "answer", 0, 0}, // its latency is the sum of all
+	reaction:  {"citation_clicked", "ui", 0, 0},
+	8:         {"answer_copied", "ui", 0, 0},
+	9:         {"answer_liked", "feedback", 0, 0},
+	10:        {"answer_disliked", "feedback", 0, 0},
 }
 
 const (
 	toolShare     = 0.25   // of the traces
+	reactShare    = 0.4    // of the answers, and of the reactions
 	keepSession   = 0.7    // of the traces belong to a session that had one before
 	openSessions  = 500    // sessions that may go on
 	thinking      = 5      // ms before a step without latency
+	reading       = 3000   // ms before a reaction
 	slowShare     = 0.01   // of the latencies are in the long tail
 	slowFactor    = 6      // and this much greater
 	maxLatency    = 120e4  // tenths of a ms
@@ -53,7 +61,7 @@ type session struct {
 type trace struct {
 	session
 	key       []byte // trace id
-	partition [2]int // by topic, where its keyed records go
+	partition [3]int // by topic, where its keyed records go
 	model     int
 	lag       int64 // event time is this much behind send time, ms
 	due       int64 // when the next step is taken, Unix ms
@@ -112,7 +120,10 @@ func (g *Generator) pickSession() session {
 
 // advance plans the step after t.next. It reports false if there is none.
 func (g *Generator) advance(t *trace) bool {
-	if t.failed && t.next != toolCall || t.next == answer {
+	if t.next >= answer {
+		return g.react(t)
+	}
+	if t.failed && t.next != toolCall {
 		return false
 	}
 	t.total += max(t.latency, 0)
@@ -131,6 +142,17 @@ func (g *Generator) advance(t *trace) bool {
 		t.latency = g.latency(s, t.model)
 		t.due = g.now + t.latency/10
 	}
+	return true
+}
+
+// react plans what the user does next with the answer. It reports false if that is
+// nothing.
+func (g *Generator) react(t *trace) bool {
+	if len(g.cfg.Topics) < 3 || !g.chance(reactShare) {
+		return false
+	}
+	t.next = reaction + g.rng.IntN(len(steps)-reaction)
+	t.latency, t.failed, t.due = noMeasure, false, g.now+reading
 	return true
 }
 

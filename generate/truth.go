@@ -26,6 +26,8 @@ type Measures struct {
 	TTFT    Table[LatencyKey, *Latency] `json:"ttft"`    // of all events with ttft_ms
 	Errors  Table[ErrorKey, *Errors]    `json:"errors"`
 	Usage   Table[UsageKey, *Usage]     `json:"usage"` // of all events with tokens
+	// Behaviour is what people say and do: all events of all topics but the first.
+	Behaviour Table[TrafficKey, *Behaviour] `json:"behaviour"`
 }
 
 // RecordsKey counts records by what became of them.
@@ -94,6 +96,13 @@ type Usage struct {
 	Requests     int64 `json:"requests"`
 	InputTokens  int64 `json:"input_tokens"`
 	OutputTokens int64 `json:"output_tokens"`
+}
+
+// Behaviour sums up what people did.
+type Behaviour struct {
+	Count    int64    `json:"count"`
+	Users    []string `json:"users,omitempty"`    // of each event that has one, unordered; see Distinct
+	Sessions []string `json:"sessions,omitempty"` // of each event, likewise
 }
 
 // NewTruth returns a truth of nothing in windows of the given size.
@@ -185,13 +194,15 @@ func (t *Truth) count(e *event, n *names, totalsOnly bool) {
 	} else {
 		m = t.window(paneStart(e.at, t.PaneMillis))
 	}
-	if e.bare {
-		at(m.Traffic, TrafficKey{EventType: e.step.event}).Count++
-		return
+	var tenant, app, model string
+	if !e.bare {
+		tenant, app, model = n.tenants[e.session.tenant], n.apps[e.session.app], n.models[e.model]
 	}
-	tenant, app, model := n.tenants[e.session.tenant], n.apps[e.session.app], n.models[e.model]
 	traffic := at(m.Traffic, TrafficKey{tenant, app, e.step.event})
 	traffic.Count++
+	if e.topic > 0 {
+		at(m.Behaviour, TrafficKey{tenant, app, e.step.event}).add(e, totalsOnly)
+	}
 	series := LatencyKey{tenant, app, e.step.stage, model}
 	if e.latency != noMeasure {
 		at(m.Latency, series).add(e.latency, totalsOnly)
@@ -206,7 +217,7 @@ func (t *Truth) count(e *event, n *names, totalsOnly bool) {
 		traffic.Errors++
 		one := Errors{Count: 1, First: e.at, Last: e.at}
 		if !totalsOnly {
-			one.Sessions = []string{"sess-" + string(appendHex(nil, e.session.id))}
+			one.Sessions = []string{string(e.appendSession(nil))}
 		}
 		at(m.Errors, ErrorKey{tenant, app, e.step.stage, e.kind.errorType, e.kind.name}).merge(&one)
 	}
@@ -214,11 +225,12 @@ func (t *Truth) count(e *event, n *names, totalsOnly bool) {
 
 func newMeasures() *Measures {
 	return &Measures{
-		Traffic: make(Table[TrafficKey, *Traffic]),
-		Latency: make(Table[LatencyKey, *Latency]),
-		TTFT:    make(Table[LatencyKey, *Latency]),
-		Errors:  make(Table[ErrorKey, *Errors]),
-		Usage:   make(Table[UsageKey, *Usage]),
+		Traffic:   make(Table[TrafficKey, *Traffic]),
+		Latency:   make(Table[LatencyKey, *Latency]),
+		TTFT:      make(Table[LatencyKey, *Latency]),
+		Errors:    make(Table[ErrorKey, *Errors]),
+		Usage:     make(Table[UsageKey, *Usage]),
+		Behaviour: make(Table[TrafficKey, *Behaviour]),
 	}
 }
 
@@ -229,6 +241,7 @@ func (m *Measures) Merge(o *Measures) {
 	merge(m.TTFT, o.TTFT, (*Latency).merge)
 	merge(m.Errors, o.Errors, (*Errors).merge)
 	merge(m.Usage, o.Usage, (*Usage).merge)
+	merge(m.Behaviour, o.Behaviour, (*Behaviour).merge)
 }
 
 // Events returns the number of events and how many of them failed.
@@ -289,13 +302,30 @@ func (e *Errors) merge(o *Errors) {
 	e.Sessions = append(e.Sessions, o.Sessions...)
 }
 
-// Distinct returns the number of different sessions.
-func (e *Errors) Distinct() int {
+// Distinct returns the number of different names.
+func Distinct(names []string) int {
 	seen := make(map[string]bool)
-	for _, s := range e.Sessions {
+	for _, s := range names {
 		seen[s] = true
 	}
 	return len(seen)
+}
+
+func (b *Behaviour) add(e *event, totalsOnly bool) {
+	b.Count++
+	if totalsOnly {
+		return
+	}
+	b.Sessions = append(b.Sessions, string(e.appendSession(nil)))
+	if !e.bare {
+		b.Users = append(b.Users, string(e.appendUser(nil)))
+	}
+}
+
+func (b *Behaviour) merge(o *Behaviour) {
+	b.Count += o.Count
+	b.Users = append(b.Users, o.Users...)
+	b.Sessions = append(b.Sessions, o.Sessions...)
 }
 
 func (u *Usage) merge(o *Usage) {

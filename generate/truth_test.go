@@ -53,7 +53,7 @@ func TestSumsAgree(t *testing.T) {
 		t.Errorf("events in windows = %d, want the %d counted", got, want)
 	}
 	var perTopic int64
-	for _, topic := range []string{"rag-traces", "kotaemon-dialog-events"} {
+	for _, topic := range []string{"rag-traces", "kotaemon-dialog-events", "user-behaviour"} {
 		n := truth.Count(topic, "")
 		if n == 0 {
 			t.Errorf("no records on %s", topic)
@@ -61,7 +61,7 @@ func TestSumsAgree(t *testing.T) {
 		perTopic += n
 	}
 	if perTopic != 10_000 {
-		t.Errorf("records on both topics = %d, want 10000", perTopic)
+		t.Errorf("records on all topics = %d, want 10000", perTopic)
 	}
 	for k, l := range truth.Total().Latency {
 		var sum time.Duration
@@ -144,10 +144,9 @@ func TestQuantiles(t *testing.T) {
 	}
 }
 
-func TestDistinctSessions(t *testing.T) {
-	e := generate.Errors{Sessions: []string{"a", "b", "a"}}
-	if got := e.Distinct(); got != 2 {
-		t.Errorf("Distinct() of %v = %d, want 2", e.Sessions, got)
+func TestDistinct(t *testing.T) {
+	if got := generate.Distinct([]string{"a", "b", "a"}); got != 2 {
+		t.Errorf("a, b and a are %d names, want 2", got)
 	}
 }
 
@@ -160,5 +159,9 @@ func sortLists(m *generate.Measures) {
 	}
 	for _, e := range m.Errors {
 		slices.Sort(e.Sessions)
+	}
+	for _, b := range m.Behaviour {
+		slices.Sort(b.Users)
+		slices.Sort(b.Sessions)
 	}
 }

@@ -61,6 +61,13 @@ type tally struct {
 	usage    map[generate.UsageKey]generate.Usage
 	errors   map[[4]string][]int64 // event times by tenant, app, stage and type
 	sessions map[[4]string][]string
+	acted    map[generate.TrafficKey]*acted
+}
+
+// acted is what people did, and who.
+type acted struct {
+	count           int64
+	users, sessions map[string]bool
 }
 
 func newTwin(cfg generate.Config) *twin {
@@ -105,7 +112,7 @@ func (t *twin) consume(r generate.Record) error {
 		return fmt.Errorf("is %s, but %d ms behind another partition", outcome, t.newest-at)
 	}
 	if outcome == generate.Counted {
-		return t.count(e, at)
+		return t.count(e, at, slices.Contains([]string{"kotaemon-dialog-events", "user-behaviour"}, r.Topic))
 	}
 	return nil
 }
@@ -145,13 +152,14 @@ func (t *twin) judge(r generate.Record) (e wire, outcome, reason string) {
 	}
 }
 
-func (t *twin) count(e wire, at int64) error {
+func (t *twin) count(e wire, at int64, behaviour bool) error {
 	start := at - at%t.pane
 	w := t.windows[start]
 	if w == nil {
 		w = &tally{
 			map[generate.TrafficKey]generate.Traffic{}, map[generate.LatencyKey][]uint32{}, map[generate.LatencyKey][]uint32{},
 			map[generate.UsageKey]generate.Usage{}, map[[4]string][]int64{}, map[[4]string][]string{},
+			map[generate.TrafficKey]*acted{},
 		}
 		t.windows[start] = w
 	}
@@ -179,6 +187,18 @@ func (t *twin) count(e wire, at int64) error {
 		}
 	}
 	w.traffic[traffic] = n
+	if behaviour {
+		a := w.acted[traffic]
+		if a == nil {
+			a = &acted{users: map[string]bool{}, sessions: map[string]bool{}}
+			w.acted[traffic] = a
+		}
+		a.count++
+		a.sessions[e.SessionID] = true
+		if e.UserID != "" {
+			a.users[e.UserID] = true
+		}
+	}
 	series := generate.LatencyKey{Tenant: e.Tenant, App: e.App, Stage: e.Stage, Model: e.Model}
 	if e.LatencyMS != nil {
 		w.latency[series] = append(w.latency[series], uint32(math.Round(*e.LatencyMS*10)))
@@ -222,6 +242,14 @@ func (t *twin) compare(tb testing.TB, truth *generate.Truth) {
 			usage[k] = *v
 		}
 		differ(tb, "usage", usage, want.usage)
+		did, wantDid := map[generate.TrafficKey][3]int{}, map[generate.TrafficKey][3]int{}
+		for k, v := range got.Behaviour {
+			did[k] = [3]int{int(v.Count), generate.Distinct(v.Users), generate.Distinct(v.Sessions)}
+		}
+		for k, v := range want.acted {
+			wantDid[k] = [3]int{int(v.count), len(v.users), len(v.sessions)}
+		}
+		differ(tb, "behaviour", did, wantDid)
 		compareLatency(tb, got.Latency, want.latency)
 		compareLatency(tb, got.TTFT, want.ttft)
 		compareErrors(tb, got.Errors, want)

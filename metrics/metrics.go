@@ -52,18 +52,25 @@ func define(name string, t Type, help string, labels ...string) *metric {
 
 // Names of metrics that rules may ask for, too.
 const (
-	QPS    = "rag_qps"
-	Lag    = "analytics_lag_seconds"
-	Behind = "analytics_behind"
+	QPS            = "rag_qps"
+	ActiveUsers    = "rag_behaviour_active_users"
+	ActiveSessions = "rag_behaviour_active_sessions"
+	Lag            = "analytics_lag_seconds"
+	Behind         = "analytics_behind"
 )
 
 // Metrics of the product, by series of the tables.
 var (
-	events      = define(tables.MetricEvents, Counter, "Events counted, by whether they succeeded.", "tenant", "app", "event_type", "status")
-	qps         = define(QPS, Gauge, "Events a second over the newest minute of event time.", "tenant", "app", "event_type")
-	duration    = define(tables.MetricDuration, Histogram, "How long stages took, failed calls included.", "tenant", "app", "stage", "model")
-	ttft        = define(tables.MetricTTFT, Histogram, "Time to the first token, of calls that told it.", "tenant", "app", "stage", "model")
-	errorEvents = define(tables.MetricErrors, Counter, "Errors, by group of equal messages.", "tenant", "app", "stage", "fingerprint", "error_type")
+	events         = define(tables.MetricEvents, Counter, "Events counted, by whether they succeeded.", "tenant", "app", "event_type", "status")
+	qps            = define(QPS, Gauge, "Events a second over the newest minute of event time.", "tenant", "app", "event_type")
+	duration       = define(tables.MetricDuration, Histogram, "How long stages took, failed calls included.", "tenant", "app", "stage", "model")
+	ttft           = define(tables.MetricTTFT, Histogram, "Time to the first token, of calls that told it.", "tenant", "app", "stage", "model")
+	requests       = define(tables.MetricRequests, Counter, "Requests to models that told of tokens.", "tenant", "app", "model")
+	tokens         = define(tables.MetricTokens, Counter, "Tokens of requests to models, by type: input or output.", "tenant", "app", "model", "type")
+	behaviour      = define(tables.MetricBehaviour, Counter, "What people did, by type of event.", "tenant", "app", "event_type")
+	activeUsers    = define(ActiveUsers, Gauge, "Distinct users over the newest five minutes of event time; above 64 estimated, with a standard error of 2.3 %.", "tenant", "app", "event_type")
+	activeSessions = define(ActiveSessions, Gauge, "Distinct sessions, as those users.", "tenant", "app", "event_type")
+	errorEvents    = define(tables.MetricErrors, Counter, "Errors, by group of equal messages.", "tenant", "app", "stage", "fingerprint", "error_type")
 )
 
 // Metrics of the program itself.

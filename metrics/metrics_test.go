@@ -82,7 +82,7 @@ func TestTrafficOfOwnedPartitions(t *testing.T) {
 	}
 	owned := map[int32]int64{0: 9, 1: -1, 3: 4, 4: -1}
 	reg := registry(t, metrics.Traffic(table(v, &tables.TrafficTable, owned), func() map[string]float64 {
-		return map[string]float64{key("acme", "kotaemon", "query"): 2.5, key("not", "ours", "x"): 9}
+		return map[string]float64{key("acme", "kotaemon", "query"): 2.5, key("not", "ours", "x"): 9, tables.OverflowKey: 0.5}
 	}))
 	want := `
 # HELP rag_events_total Events counted, by whether they succeeded.
@@ -95,7 +95,7 @@ rag_events_total{app="kotaemon",event_type="query",status="error",tenant="acme"}
 rag_events_total{app="kotaemon",event_type="query",status="ok",tenant="acme"} 7
 # HELP rag_qps Events a second over the newest minute of event time.
 # TYPE rag_qps gauge
-rag_qps{app="_overflow",event_type="_overflow",tenant="_overflow"} 0
+rag_qps{app="_overflow",event_type="_overflow",tenant="_overflow"} 0.5
 rag_qps{app="kotaemon",event_type="answer",tenant="acme"} 0
 rag_qps{app="kotaemon",event_type="query",tenant="acme"} 2.5
 # HELP analytics_series Series of the table, in partitions owned by this instance.
@@ -215,6 +215,68 @@ func TestEveryFormatEncodes(t *testing.T) {
 		if format.FormatType() == expfmt.TypeOpenMetrics && !strings.Contains(out.String(), `# {trace_id="trace-b"} 0.9`) {
 			t.Errorf("no exemplar in\n%s", out.String())
 		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	v := fake[tables.Usage]{rows: map[int32]map[string]*tables.Usage{0: {
+		key("acme", "kotaemon", "gpt"): {Requests: 3, InputTokens: 900, OutputTokens: 40},
+		tables.OverflowKey:             {Requests: 2, InputTokens: 1},
+	}}, offsets: map[int32]int64{0: 1}}
+	reg := registry(t, metrics.Usage(table(v, &tables.UsageTable, map[int32]int64{0: 1})))
+	want := `
+# HELP analytics_series_overflow_total Events counted in the overflow series because of a limit.
+# TYPE analytics_series_overflow_total counter
+analytics_series_overflow_total{table="usage"} 2
+# HELP rag_model_requests_total Requests to models that told of tokens.
+# TYPE rag_model_requests_total counter
+rag_model_requests_total{app="_overflow",model="_overflow",tenant="_overflow"} 2
+rag_model_requests_total{app="kotaemon",model="gpt",tenant="acme"} 3
+# HELP rag_tokens_total Tokens of requests to models, by type: input or output.
+# TYPE rag_tokens_total counter
+rag_tokens_total{app="_overflow",model="_overflow",tenant="_overflow",type="input"} 1
+rag_tokens_total{app="_overflow",model="_overflow",tenant="_overflow",type="output"} 0
+rag_tokens_total{app="kotaemon",model="gpt",tenant="acme",type="input"} 900
+rag_tokens_total{app="kotaemon",model="gpt",tenant="acme",type="output"} 40
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "rag_model_requests_total", "rag_tokens_total", "analytics_series_overflow_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who was active is told of every series, of those without anybody that nobody was; but
+// not when there is no time to tell it of.
+func TestBehaviour(t *testing.T) {
+	liked, copied := key("acme", "kotaemon", "answer_liked"), key("acme", "kotaemon", "answer_copied")
+	v := fake[tables.Behaviour]{rows: map[int32]map[string]*tables.Behaviour{0: {
+		liked: {Count: 30}, copied: {Count: 4}, tables.OverflowKey: {Count: 5},
+	}}, offsets: map[int32]int64{0: 1}}
+	active := map[string]metrics.Active{liked: {Users: 7, Sessions: 9}, tables.OverflowKey: {Users: 1, Sessions: 2}}
+	reg := registry(t, metrics.Behaviour(table(v, &tables.BehaviourTable, map[int32]int64{0: 1}), func() map[string]metrics.Active { return active }))
+	want := `
+# HELP rag_behaviour_active_sessions Distinct sessions, as those users.
+# TYPE rag_behaviour_active_sessions gauge
+rag_behaviour_active_sessions{app="_overflow",event_type="_overflow",tenant="_overflow"} 2
+rag_behaviour_active_sessions{app="kotaemon",event_type="answer_copied",tenant="acme"} 0
+rag_behaviour_active_sessions{app="kotaemon",event_type="answer_liked",tenant="acme"} 9
+# HELP rag_behaviour_active_users Distinct users over the newest five minutes of event time; above 64 estimated, with a standard error of 2.3 %.
+# TYPE rag_behaviour_active_users gauge
+rag_behaviour_active_users{app="_overflow",event_type="_overflow",tenant="_overflow"} 1
+rag_behaviour_active_users{app="kotaemon",event_type="answer_copied",tenant="acme"} 0
+rag_behaviour_active_users{app="kotaemon",event_type="answer_liked",tenant="acme"} 7
+# HELP rag_behaviour_events_total What people did, by type of event.
+# TYPE rag_behaviour_events_total counter
+rag_behaviour_events_total{app="_overflow",event_type="_overflow",tenant="_overflow"} 5
+rag_behaviour_events_total{app="kotaemon",event_type="answer_copied",tenant="acme"} 4
+rag_behaviour_events_total{app="kotaemon",event_type="answer_liked",tenant="acme"} 30
+`
+	names := []string{"rag_behaviour_events_total", "rag_behaviour_active_users", "rag_behaviour_active_sessions"}
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), names...); err != nil {
+		t.Error(err)
+	}
+	active = nil
+	if n, err := testutil.GatherAndCount(reg, names[1:]...); err != nil || n != 0 {
+		t.Errorf("%d gauges of no time, %v", n, err)
 	}
 }
 

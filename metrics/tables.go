@@ -104,6 +104,14 @@ type collector func(ch chan<- prometheus.Metric)
 func (c collector) Describe(chan<- *prometheus.Desc)    {}
 func (c collector) Collect(ch chan<- prometheus.Metric) { c(ch) }
 
+// valueOf returns the value of a series, by its labels, from values by key.
+func valueOf[V any](values map[string]V, labels []string) V {
+	if v, ok := values[string(tables.AppendKey(nil, labels...))]; ok || labels[0] != tables.OverflowLabel {
+		return v
+	}
+	return values[tables.OverflowKey]
+}
+
 // Traffic exports the table traffic. rate returns the events a second of every
 // series that had any in the newest minute, by key, or nil when there is no minute
 // to speak of.
@@ -117,7 +125,7 @@ func Traffic(t Table[tables.Traffic], rate func() map[string]float64) prometheus
 		})
 		if rates := rate(); rates != nil {
 			for _, d := range shown {
-				ch <- qps.value(rates[string(tables.AppendKey(nil, d[0], d[1], d[2]))], d[0], d[1], d[2])
+				ch <- qps.value(valueOf(rates, d[:]), d[0], d[1], d[2])
 			}
 		}
 		n := 0.0
@@ -146,6 +154,47 @@ func Latency(t Table[tables.Latency]) prometheus.Collector {
 		n := 0.0
 		if over != nil {
 			n = float64(over.Duration.Count())
+		}
+		self(t, ch, count, n)
+	})
+}
+
+// Usage exports the table usage.
+func Usage(t Table[tables.Usage]) prometheus.Collector {
+	return collector(func(ch chan<- prometheus.Metric) {
+		count, over := read(t, ch, func(d []string, m *tables.Usage) {
+			ch <- requests.value(float64(m.Requests), d[0], d[1], d[2])
+			ch <- tokens.value(float64(m.InputTokens), d[0], d[1], d[2], tables.TokensInput)
+			ch <- tokens.value(float64(m.OutputTokens), d[0], d[1], d[2], tables.TokensOutput)
+		})
+		n := 0.0
+		if over != nil {
+			n = float64(over.Requests)
+		}
+		self(t, ch, count, n)
+	})
+}
+
+// Active is how many were active in a series of behaviour.
+type Active struct{ Users, Sessions int64 }
+
+// Behaviour exports the table behaviour. active returns who was active in the newest five
+// minutes by the key of every series that had anybody, or nil when there is no such time.
+func Behaviour(t Table[tables.Behaviour], active func() map[string]Active) prometheus.Collector {
+	return collector(func(ch chan<- prometheus.Metric) {
+		now := active()
+		count, over := read(t, ch, func(d []string, m *tables.Behaviour) {
+			ch <- behaviour.value(float64(m.Count), d[0], d[1], d[2])
+			if now == nil {
+				return
+			}
+			a := valueOf(now, d)
+			ch <- activeUsers.value(float64(a.Users), d[0], d[1], d[2])
+			ch <- activeSessions.value(float64(a.Sessions), d[0], d[1], d[2])
+		})
+		n := 0.0
+		if over != nil {
+			n = float64(over.Count)
 		}
 		self(t, ch, count, n)
 	})

@@ -91,6 +91,7 @@ func (a *Assemble) Assign(ctx context.Context, partition int32, offset int64, me
 		known: map[string]int32{}, errors: map[errorCell]*tables.Errors{}, counts: counts{},
 	}
 	t.out.traffic, t.out.latency = t.batches(tables.TrafficTable.Name), t.batches(tables.LatencyTable.Name)
+	t.out.usage, t.out.behaviour = t.batches(tables.UsageTable.Name), t.batches(tables.BehaviourTable.Name)
 	t.out.errors, t.out.records = t.batches(tables.ErrorsTable.Name), t.batches(tables.RecordsTable.Name)
 	err := a.cfg.Read(ctx, partition, horizon, offset, func(at int64, value []byte) error {
 		return t.remember(at, value)
@@ -124,7 +125,7 @@ type AssembleTask struct {
 	key      []byte  // scratch
 	errors   map[errorCell]*tables.Errors
 	counts   counts
-	out      struct{ traffic, latency, errors, records *batches }
+	out      struct{ traffic, latency, usage, behaviour, errors, records *batches }
 
 	newest    int64 // event time since the last flush; window.None when nothing came
 	sentMark  int64 // watermark last sent to the tables
@@ -135,8 +136,9 @@ type AssembleTask struct {
 // series is what the dimensions of an event lead to: one series of each table.
 type series struct {
 	dims    string // raw
-	traffic target
+	traffic target // and of behaviour, which has the same dimensions
 	latency target
+	usage   target
 	cell    int32 // the newest in cells; none
 }
 
@@ -147,6 +149,9 @@ type cell struct {
 	pane    int64
 	traffic tables.Traffic
 	latency tables.Latency
+	usage   tables.Usage
+	// behaviour is nil in most.
+	behaviour *tables.Behaviour
 }
 
 const none int32 = -1
@@ -280,11 +285,16 @@ func (t *AssembleTask) seriesOf(raw []byte) int32 {
 	dims := string(raw)
 	d := codecs.SplitDims(dims)
 	t.key = tables.AppendKey(t.key[:0], d.Tenant, d.App, d.EventType)
-	end := len(t.key)
+	trafficEnd := len(t.key)
 	t.key = tables.AppendKey(t.key, d.Tenant, d.App, d.Stage, d.Model)
+	latencyEnd := len(t.key)
+	t.key = tables.AppendKey(t.key, d.Tenant, d.App, d.Model)
 	keys, n := string(t.key), t.stage.cfg.TablePartitions
 	t.known[dims] = at
-	t.series = append(t.series, series{dims, targetOfKey(n, keys[:end]), targetOfKey(n, keys[end:]), none})
+	t.series = append(t.series, series{
+		dims: dims, cell: none,
+		traffic: targetOfKey(n, keys[:trafficEnd]), latency: targetOfKey(n, keys[trafficEnd:latencyEnd]), usage: targetOfKey(n, keys[latencyEnd:]),
+	})
 	return at
 }
 
@@ -300,6 +310,15 @@ func (t *AssembleTask) count(s int32, start int64, e *codecs.PackedEvent) {
 	}
 	if e.HasTTFT {
 		c.latency.TTFT.Observe(e.TTFT)
+	}
+	if e.InputTokens|e.OutputTokens != 0 {
+		c.usage.Observe(e.InputTokens, e.OutputTokens)
+	}
+	if t.packed.Behaviour {
+		if c.behaviour == nil {
+			c.behaviour = new(tables.Behaviour)
+		}
+		c.behaviour.Observe(e.User, e.Session)
 	}
 }
 
@@ -338,6 +357,12 @@ func (t *AssembleTask) sendCells() {
 		t.out.traffic.add(s.traffic, c.pane, &c.traffic)
 		if !c.latency.IsZero() {
 			t.out.latency.add(s.latency, c.pane, &c.latency)
+		}
+		if !c.usage.IsZero() {
+			t.out.usage.add(s.usage, c.pane, &c.usage)
+		}
+		if c.behaviour != nil {
+			t.out.behaviour.add(s.traffic, c.pane, c.behaviour)
 		}
 		s.cell = none
 	}
@@ -420,7 +445,7 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 		t.out.records.add(k.target(c.TablePartitions), NoPane, &tables.Records{Count: n})
 	}
 	clear(t.counts)
-	for _, b := range []*batches{t.out.traffic, t.out.latency, t.out.errors, t.out.records} {
+	for _, b := range []*batches{t.out.traffic, t.out.latency, t.out.usage, t.out.behaviour, t.out.errors, t.out.records} {
 		b.flush(header)
 	}
 	return fmt.Sprintf(assembleMetadata, mark, t.seen.horizon(t.next), t.closed, c.Panes.Size), nil

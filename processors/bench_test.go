@@ -60,7 +60,7 @@ func (r *records) Send(topic string, _ int32, _, value []byte, _ ...codecs.Heade
 // two panes, one event in a hundred failed.
 func commitOf(events int) []byte {
 	var w codecs.PackedWriter
-	w.Reset("rag-traces", 0)
+	w.Reset("rag-traces", 0, false)
 	var dims []int
 	for i := range 700 {
 		dims = append(dims, w.AddDims(fmt.Appendf(nil, "tenant-%02d", i%20), []byte("kotaemon"), fmt.Appendf(nil, "stage-%d", i/20%7),

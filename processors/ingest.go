@@ -31,6 +31,7 @@ type IngestConfig struct {
 	AheadLimit       time.Duration // reading pauses this far ahead of the slowest unread partition
 	MaxBytes         int           // of one source record
 	LabelBytes       int           // of a dimension or error type; 0: DefaultLabelBytes
+	Behaviour        bool          // the events of the topic tell what people did
 	Progress         *Progress
 	Clock            Clock
 	// LabelsCut is told, at every flush, how many values of one of Labels were too
@@ -98,7 +99,7 @@ func (g *Ingest) Assign(partition int32, metadata string, polled func() []codecs
 	}
 	for i := range t.dests {
 		t.serial[i] = 1
-		t.dests[i].Reset(c.Topic, partition)
+		t.dests[i].Reset(c.Topic, partition, c.Behaviour)
 	}
 	g.tasks.add(partition, t)
 	return t, nil
@@ -212,6 +213,7 @@ func (t *IngestTask) pack(at int64) {
 	*p = codecs.PackedEvent{
 		Offset: t.record.Offset, Time: at, Error: e.Error,
 		HasDuration: e.HasDuration, Duration: e.Duration, HasTTFT: e.HasTTFT, TTFT: e.TTFT,
+		InputTokens: e.InputTokens, OutputTokens: e.OutputTokens,
 	}
 	if len(e.ID) > 0 {
 		p.HasID, p.ID = true, t.id(e.Tenant, route, e.ID)
@@ -221,9 +223,13 @@ func (t *IngestTask) pack(at int64) {
 	p.Dims = d.number
 	if e.Error {
 		p.Group = t.group(e, w, dest)
-		if len(e.SessionID) > 0 {
-			p.Session = xxh3.Hash(e.SessionID)
-		}
+	}
+	behaviour := t.stage.cfg.Behaviour
+	if len(e.SessionID) > 0 && (e.Error || behaviour) {
+		p.Session = xxh3.Hash(e.SessionID)
+	}
+	if len(e.UserID) > 0 && behaviour {
+		p.User = xxh3.Hash(e.UserID)
 	}
 	if len(e.TraceID) > 0 && (e.Error || e.HasDuration && e.Duration > d.slowest) {
 		p.TraceID = e.TraceID
@@ -297,7 +303,7 @@ func (t *IngestTask) send(dest int, report *codecs.Report) {
 	w := &t.dests[dest]
 	t.stage.out.Send(t.stage.cfg.Names.Events(), int32(dest), nil, w.Append(make([]byte, 0, w.Size()+64), report))
 	t.serial[dest]++
-	w.Reset(t.stage.cfg.Topic, t.partition)
+	w.Reset(t.stage.cfg.Topic, t.partition, t.stage.cfg.Behaviour)
 }
 
 func (t *IngestTask) poison(p *codecs.Poison) {

@@ -125,7 +125,7 @@ func TestMoreSeriesThanAreGatheredAtOnce(t *testing.T) {
 	for range 2 {
 		for from := 0; from < series; from += ofARecord {
 			var w codecs.PackedWriter
-			w.Reset("t", 0)
+			w.Reset("t", 0, false)
 			add := func(i, dims int) {
 				for pane := range int64(1 + i%2) {
 					w.Add(&codecs.PackedEvent{
@@ -191,7 +191,7 @@ func TestMoreErrorGroupsThanAreGatheredAtOnce(t *testing.T) {
 	for range 2 {
 		for from := 0; from < groups; from += ofARecord {
 			var w codecs.PackedWriter
-			w.Reset("t", 0)
+			w.Reset("t", 0, false)
 			dims := w.AddDims([]byte("acme"), nil, nil, []byte("x"), nil)
 			for i := range ofARecord {
 				group := w.AddGroup(uint64(from+i), []byte("Timeout"), fmt.Append(nil, "no answer for ", from+i))

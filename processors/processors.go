@@ -100,7 +100,10 @@ func (n Names) AssembleGroup() string { return n.Prefix + "assemble" }
 func (n Names) TableGroup(table string) string { return n.Prefix + table }
 
 // TableNames are the tables, each a stage of its own.
-var TableNames = []string{tables.TrafficTable.Name, tables.LatencyTable.Name, tables.ErrorsTable.Name, tables.RecordsTable.Name}
+var TableNames = []string{
+	tables.TrafficTable.Name, tables.LatencyTable.Name, tables.UsageTable.Name, tables.BehaviourTable.Name,
+	tables.ErrorsTable.Name, tables.RecordsTable.Name,
+}
 
 // Clock tells the time. Wall is what timestamps are compared with; Mono never
 // jumps and measures silence.
@@ -125,7 +128,7 @@ const maxSent = 512 << 10
 // (MaxLabelBytes) by:
 //
 //	packed record   25 KiB: a series of 5 labels, an error group (error type and
-//	                template), an event of 150 bytes, and the head with its report
+//	                template), an event of 180 bytes, and the head with its report
 //	batch, windows  30 KiB: the key of a series, 4 labels, and a partial of latency,
 //	                2 histograms of 661 buckets at 10 bytes; one of errors has a
 //	                sketch of 1.5 KiB, error type, template and 2 samples: 7 KiB

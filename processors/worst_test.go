@@ -44,11 +44,11 @@ func worstErrors() *tables.Errors {
 // What is added to a record after its size was looked at must fit as well.
 func TestWhatIsAddedLastFits(t *testing.T) {
 	var w codecs.PackedWriter
-	w.Reset(strings.Repeat("t", 249), math.MaxInt32)
+	w.Reset(strings.Repeat("t", 249), math.MaxInt32, false)
 	w.Add(&codecs.PackedEvent{Offset: 1}) // the last one is far from the first
 	w.Add(&codecs.PackedEvent{
 		Dims:   w.AddDims(worstLabel, worstLabel, worstLabel, worstLabel, worstLabel),
-		Offset: math.MaxInt64, Time: math.MaxInt64, HasID: true, Error: true, Session: 1,
+		Offset: math.MaxInt64, Time: math.MaxInt64, HasID: true, Error: true, User: 1, Session: 1, InputTokens: math.MaxInt64, OutputTokens: math.MaxInt64,
 		Group:   w.AddGroup(1, worstLabel, bytes.Repeat([]byte{'x'}, 256)),
 		TraceID: bytes.Repeat([]byte{'x'}, tables.MaxTraceID), HasDuration: true, Duration: math.MaxInt64, HasTTFT: true, TTFT: math.MaxInt64,
 	})

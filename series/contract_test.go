@@ -131,6 +131,7 @@ func queried(t *testing.T, s *series.Snapshot, now time.Time) values {
 func TestSeriesAreThoseOfMetrics(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 5))
 	counted, slow, failed := newRig[traffic, *traffic](t), newRig[tables.Latency, *tables.Latency](t), newRig[tables.Errors, *tables.Errors](t)
+	used, acted := newRig[tables.Usage, *tables.Usage](t), newRig[tables.Behaviour, *tables.Behaviour](t)
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
 	for range 3000 {
 		at := epoch + r.Int64N(3*hour)
@@ -149,17 +150,24 @@ func TestSeriesAreThoseOfMetrics(t *testing.T) {
 			m.TTFT.Observe(r.Int64N(1e9))
 		}
 		slow.count(p, of(stage, "gpt"), at, m)
+		used.count(p, of("gpt"), at, tables.Usage{Requests: 1, InputTokens: r.Int64N(3), OutputTokens: r.Int64N(1000)})
+		did := tables.Behaviour{}
+		did.Observe(r.Uint64N(9), r.Uint64N(9))
+		acted.count(p, of("like"), at, did)
 		kind := pick("Timeout", "Quota")
 		failed.count(p, of(stage, kind), at, tables.Errors{Count: 1, ErrorType: kind})
 	}
 	counted.show(epoch + 2*hour)
 	slow.show(epoch + 2*hour)
 	failed.show(epoch + 2*hour)
+	used.show(epoch + 2*hour)
+	acted.show(epoch + 2*hour)
 	now := time.UnixMilli(epoch + 3*hour)
-	got := queried(t, series.New(series.Traffic(counted.view), series.Latency(slow.view), series.Errors(failed.view)).Snapshot(now), now)
+	got := queried(t, series.New(series.Traffic(counted.view), series.Latency(slow.view), series.Usage(used.view), series.Behaviour(acted.view), series.Errors(failed.view)).Snapshot(now), now)
 	want := exported(t,
 		metrics.Traffic(tableOf(counted, &tables.TrafficTable, now), func() map[string]float64 { return nil }),
-		metrics.Latency(tableOf(slow, &tables.LatencyTable, now)), metrics.Errors(tableOf(failed, &tables.ErrorsTable, now)))
+		metrics.Latency(tableOf(slow, &tables.LatencyTable, now)), metrics.Usage(tableOf(used, &tables.UsageTable, now)),
+		metrics.Behaviour(tableOf(acted, &tables.BehaviourTable, now), func() map[string]metrics.Active { return nil }), metrics.Errors(tableOf(failed, &tables.ErrorsTable, now)))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("series (-metrics +series):\n%s", diff)
 	}

@@ -67,6 +67,31 @@ func Latency(v *views.View[tables.Latency, *tables.Latency]) Source {
 	return t
 }
 
+// Usage returns the metrics of the table usage.
+func Usage(v *views.View[tables.Usage, *tables.Usage]) Source {
+	requests := func(m *tables.Usage) int64 { return m.Requests }
+	input := func(m *tables.Usage) int64 { return m.InputTokens }
+	output := func(m *tables.Usage) int64 { return m.OutputTokens }
+	return &table[tables.Usage, *tables.Usage]{
+		view: v, table: &tables.UsageTable,
+		decode: func(m *tables.Usage, body []byte) error { return tables.DecodeBody(body, m) },
+		metrics: []metric[tables.Usage]{
+			{name: tables.MetricRequests, born: requests, count: requests, unit: 1},
+			{name: tables.MetricTokens, extra: labels.Label{Name: "type", Value: tables.TokensInput}, born: requests, count: input, unit: 1},
+			{name: tables.MetricTokens, extra: labels.Label{Name: "type", Value: tables.TokensOutput}, born: requests, count: output, unit: 1},
+		},
+	}
+}
+
+// Behaviour returns the metric of the table behaviour that is a counter.
+func Behaviour(v *views.View[tables.Behaviour, *tables.Behaviour]) Source {
+	count := func(m *tables.Behaviour) int64 { return m.Count }
+	return &table[tables.Behaviour, *tables.Behaviour]{
+		view: v, table: &tables.BehaviourTable, decode: (*tables.Behaviour).DecodeCount,
+		metrics: []metric[tables.Behaviour]{{name: tables.MetricBehaviour, born: count, count: count, unit: 1}},
+	}
+}
+
 // Errors returns the metrics of the table errors.
 func Errors(v *views.View[tables.Errors, *tables.Errors]) Source {
 	count := func(m *tables.Errors) int64 { return m.Count }

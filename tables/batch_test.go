@@ -142,11 +142,14 @@ func FuzzDecode(f *testing.F) {
 	r := rand.New(rand.NewPCG(9, 9))
 	for range 5 {
 		histogram, sketch, latency, errors := anyHistogram(r), anySketch(r), anyLatency(r), anyErrors(r)
+		usage, behaviour := anyUsage(r), anyBehaviour(r)
 		row := anyRow(r)
 		f.Add(histogram.Append(nil))
 		f.Add(sketch.Append(nil))
 		f.Add(latency.Append(nil))
 		f.Add(errors.Append(nil))
+		f.Add(usage.Append(nil))
+		f.Add(behaviour.Append(nil))
 		f.Add(row.Append(nil))
 	}
 	var p tables.Progress
@@ -159,6 +162,8 @@ func FuzzDecode(f *testing.F) {
 		checkDecoded[tables.Sketch](t, src)
 		checkDecoded[tables.Latency](t, src)
 		checkDecoded[tables.Errors](t, src)
+		checkDecoded[tables.Usage](t, src)
+		checkDecoded[tables.Behaviour](t, src)
 		checkRecord(t, src, new(tables.Row[tables.Latency, *tables.Latency]), new(tables.Row[tables.Latency, *tables.Latency]))
 		checkRecord(t, src, new(tables.Row[tables.Errors, *tables.Errors]), new(tables.Row[tables.Errors, *tables.Errors]))
 		checkRecord(t, src, new(tables.Progress), new(tables.Progress))

@@ -29,6 +29,10 @@ func TestColumns(t *testing.T) {
 		{tables.ErrorsTable.Definition, "errors", 4,
 			"tenant:string, app:string, stage:string, fingerprint:string, error_type:string, template:string, count:integer, " +
 				"first_seen:time, last_seen:time, sessions:integer, state:string, samples:samples"},
+		{tables.UsageTable.Definition, "usage", 3,
+			"tenant:string, app:string, model:string, requests:integer, input_tokens:integer, output_tokens:integer"},
+		{tables.BehaviourTable.Definition, "behaviour", 3,
+			"tenant:string, app:string, event_type:string, count:integer, users:integer, sessions:integer"},
 		{tables.RecordsTable.Definition, "records", 3,
 			"topic:string, outcome:string, reason:string, count:integer"},
 	} {
@@ -137,6 +141,37 @@ func TestLatencyValues(t *testing.T) {
 		"p95_seconds": nil, "p99_seconds": nil, "max_seconds": nil}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("row of nothing (-want +got):\n%s", diff)
+	}
+}
+
+func TestUsageValues(t *testing.T) {
+	var m tables.Usage
+	m.Observe(812, 164)
+	m.Observe(3, 0)
+	want := map[string]any{"tenant": "acme", "app": "chat", "model": "gpt", "requests": int64(2),
+		"input_tokens": int64(815), "output_tokens": int64(164)}
+	if diff := cmp.Diff(want, row(tables.UsageTable, []string{"acme", "chat", "gpt"}, &m, nil, tables.Span{})); diff != "" {
+		t.Errorf("row (-want +got):\n%s", diff)
+	}
+	m.Observe(math.MaxInt64, 1)
+	if m.InputTokens != math.MaxInt64 || m.OutputTokens != 165 {
+		t.Errorf("%+v, want the greatest number of input tokens", m)
+	}
+}
+
+func TestBehaviourValues(t *testing.T) {
+	var m tables.Behaviour
+	for _, of := range [][2]uint64{{7, 1}, {7, 2}, {8, 0}, {0, 2}, {0, 0}} {
+		m.Observe(of[0], of[1])
+	}
+	want := map[string]any{"tenant": "acme", "app": "chat", "event_type": "answer_liked",
+		"count": int64(5), "users": int64(2), "sessions": int64(2)}
+	if diff := cmp.Diff(want, row(tables.BehaviourTable, []string{"acme", "chat", "answer_liked"}, &m, nil, tables.Span{})); diff != "" {
+		t.Errorf("row (-want +got):\n%s", diff)
+	}
+	var counted tables.Behaviour
+	if err := counted.DecodeCount(m.Append(nil)); err != nil || counted.Count != 5 || !counted.Users.IsZero() {
+		t.Errorf("count alone is %+v, %v", counted, err)
 	}
 }
 

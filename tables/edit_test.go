@@ -17,6 +17,7 @@ func TestEditDoesWhatRowDoes(t *testing.T) {
 	t.Run("traffic", func(t *testing.T) { checkEdits(t, anyTraffic) })
 	t.Run("latency", func(t *testing.T) { checkEdits(t, anyLatency) })
 	t.Run("errors", func(t *testing.T) { checkEdits(t, anyErrors) })
+	t.Run("behaviour", func(t *testing.T) { checkEdits(t, anyBehaviour) })
 }
 
 type closedPane struct {

@@ -3,6 +3,7 @@ package tables_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -68,6 +69,22 @@ func anyErrors(r *rand.Rand) tables.Errors {
 	return e
 }
 
+func anyUsage(r *rand.Rand) tables.Usage {
+	var u tables.Usage
+	for range r.IntN(3) {
+		u.Observe([]int64{0, 812, math.MaxInt64 / 2}[r.IntN(3)], r.Int64N(1000))
+	}
+	return u
+}
+
+func anyBehaviour(r *rand.Rand) tables.Behaviour {
+	var b tables.Behaviour
+	for range []int{0, 3, 80, 300}[r.IntN(4)] {
+		b.Observe(r.Uint64N(3)*r.Uint64(), r.Uint64N(3)*r.Uint64N(10))
+	}
+	return b
+}
+
 func TestMeasureLaws(t *testing.T) {
 	t.Run("traffic", func(t *testing.T) { checkLaws(t, anyTraffic) })
 	t.Run("records", func(t *testing.T) { checkLaws(t, anyRecords) })
@@ -75,6 +92,8 @@ func TestMeasureLaws(t *testing.T) {
 	t.Run("sketch", func(t *testing.T) { checkLaws(t, anySketch) })
 	t.Run("latency", func(t *testing.T) { checkLaws(t, anyLatency) })
 	t.Run("errors", func(t *testing.T) { checkLaws(t, anyErrors) })
+	t.Run("usage", func(t *testing.T) { checkLaws(t, anyUsage) })
+	t.Run("behaviour", func(t *testing.T) { checkLaws(t, anyBehaviour) })
 }
 
 func checkLaws[M any, P tables.Measure[M]](t *testing.T, generate func(*rand.Rand) M) {

@@ -3,7 +3,7 @@
 // the columns shown to people.
 //
 //	dims ── AppendKey ──▶ key          the series
-//	events ─ Observe ──▶ measure       one series, one pane      Traffic, Latency, Errors, Records
+//	events ─ Observe ──▶ measure       one series, one pane      Traffic, Latency, Errors, Usage, Behaviour, Records
 //	measures ─ Batch ──▶ record        assemble → table partition
 //	batch ─ Edit.Add ──▶ Row           open panes + running total  the table's value
 //	Edit.Close ─ Batch ▶ record        <table>-windows, immutable

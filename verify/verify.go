@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -95,12 +96,22 @@ func (c Client) Await(ctx context.Context, truth *generate.Truth) error {
 	want := truth.Count("", "")
 	total := truth.Total()
 	counted := total.Events().Count
-	var timed int64
+	var timed, requests, acted int64
 	for _, l := range total.Latency {
 		timed += l.Count
 	}
+	for _, u := range total.Usage {
+		requests += u.Requests
+	}
+	for _, b := range total.Behaviour {
+		acted += b.Count
+	}
+	wants := []arrival{
+		{"records", "count", want}, {"traffic", "count", counted}, {"latency", "count", timed},
+		{"usage", "requests", requests}, {"behaviour", "count", acted}, {"errors", "count", total.Events().Errors},
+	}
 	for {
-		status, done := c.progress(ctx, want, counted, timed, total.Events().Errors)
+		status, done := c.progress(ctx, wants)
 		if done {
 			return nil
 		}
@@ -112,8 +123,14 @@ func (c Client) Await(ctx context.Context, truth *generate.Truth) error {
 	}
 }
 
-func (c Client) progress(ctx context.Context, records, counted, timed, failed int64) (string, bool) {
-	sum := func(table string) (int64, error) {
+// arrival is how much the column of a table is to add up to.
+type arrival struct {
+	table, column string
+	want          int64
+}
+
+func (c Client) progress(ctx context.Context, wants []arrival) (string, bool) {
+	sum := func(table, column string) (int64, error) {
 		a, err := c.Table(ctx, table, url.Values{"total": {"true"}})
 		if err != nil {
 			return 0, err
@@ -121,18 +138,15 @@ func (c Client) progress(ctx context.Context, records, counted, timed, failed in
 		var n int64
 		for _, r := range a.Rows {
 			if text(r, "outcome") != "in" {
-				n += int64(number(r, "count"))
+				n += int64(number(r, column))
 			}
 		}
 		return n, nil
 	}
 	var status []string
 	done := true
-	for _, t := range []struct {
-		table string
-		want  int64
-	}{{"records", records}, {"traffic", counted}, {"latency", timed}, {"errors", failed}} {
-		got, err := sum(t.table)
+	for _, t := range wants {
+		got, err := sum(t.table, t.column)
 		if err != nil {
 			return err.Error(), false
 		}
@@ -162,7 +176,7 @@ func (c Client) Compare(ctx context.Context, truth *generate.Truth) (Differences
 		"step": {time.Duration(pane * int64(time.Millisecond)).String()},
 	}
 	byWindow := map[string]map[int64][]map[string]any{}
-	for _, table := range []string{"traffic", "latency", "errors"} {
+	for _, table := range slices.Sorted(maps.Keys(compares)) {
 		a, err := c.Table(ctx, table, query)
 		if err != nil {
 			return nil, err
@@ -184,9 +198,9 @@ func (c Client) Compare(ctx context.Context, truth *generate.Truth) (Differences
 	for _, start := range starts {
 		name := "window " + time.UnixMilli(start).UTC().Format("15:04:05")
 		m := truth.Windows[start]
-		compareTraffic(&d, name, m, byWindow["traffic"][start])
-		compareLatency(&d, name, m, byWindow["latency"][start])
-		compareErrors(&d, name, m, byWindow["errors"][start])
+		for table, compare := range compares {
+			compare(&d, name, m, byWindow[table][start])
+		}
 	}
 	return d, nil
 }
@@ -232,10 +246,13 @@ func (c Client) compareRecords(ctx context.Context, truth *generate.Truth, d *Di
 	return nil
 }
 
+// compares are how the rows of a table are compared with measures.
+var compares = map[string]func(d *Differences, name string, m *generate.Measures, rows []map[string]any){
+	"traffic": compareTraffic, "latency": compareLatency, "usage": compareUsage, "behaviour": compareBehaviour, "errors": compareErrors,
+}
+
 func (c Client) compareMeasures(ctx context.Context, d *Differences, name string, m *generate.Measures, query url.Values) error {
-	for table, compare := range map[string]func(*Differences, string, *generate.Measures, []map[string]any){
-		"traffic": compareTraffic, "latency": compareLatency, "errors": compareErrors,
-	} {
+	for table, compare := range compares {
 		a, err := c.Table(ctx, table, query)
 		if err != nil {
 			return err
@@ -258,6 +275,62 @@ func compareTraffic(d *Differences, name string, m *generate.Measures, rows []ma
 	}
 	if len(got) != len(m.Traffic) {
 		d.add("%s: traffic has %d series, want %d", name, len(got), len(m.Traffic))
+	}
+}
+
+func compareUsage(d *Differences, name string, m *generate.Measures, rows []map[string]any) {
+	got := map[generate.UsageKey]generate.Usage{}
+	for _, r := range rows {
+		got[generate.UsageKey{Tenant: text(r, "tenant"), App: text(r, "app"), Model: text(r, "model")}] = generate.Usage{
+			Requests: int64(number(r, "requests")), InputTokens: int64(number(r, "input_tokens")), OutputTokens: int64(number(r, "output_tokens")),
+		}
+	}
+	for k, want := range m.Usage {
+		if got[k] != *want {
+			d.add("%s: usage %v: %+v, want %+v", name, k, got[k], *want)
+		}
+	}
+	if len(got) != len(m.Usage) {
+		d.add("%s: usage has %d series, want %d", name, len(got), len(m.Usage))
+	}
+}
+
+// Distinct names are counted exactly up to exactNames, and beyond with a standard error
+// of 2.3 %: five times that is allowed, which chance does not reach.
+const (
+	exactNames    = 64
+	distinctError = 5 * 0.023
+)
+
+// distinctIs reports whether got may be a count of names that are want.
+func distinctIs(got float64, names []string) bool {
+	want := float64(generate.Distinct(names))
+	if want <= exactNames {
+		return got == want
+	}
+	return math.Abs(got-want) <= distinctError*want
+}
+
+func compareBehaviour(d *Differences, name string, m *generate.Measures, rows []map[string]any) {
+	got := map[generate.TrafficKey]map[string]any{}
+	for _, r := range rows {
+		got[generate.TrafficKey{Tenant: text(r, "tenant"), App: text(r, "app"), EventType: text(r, "event_type")}] = r
+	}
+	for k, want := range m.Behaviour {
+		count, users, sessions := number(got[k], "count"), number(got[k], "users"), number(got[k], "sessions")
+		if int64(count) != want.Count {
+			d.add("%s: behaviour %v: %g events, want %d", name, k, count, want.Count)
+		}
+		if len(want.Sessions) == 0 { // only totals were kept
+			continue
+		}
+		if !distinctIs(users, want.Users) || !distinctIs(sessions, want.Sessions) {
+			d.add("%s: behaviour %v: %g users and %g sessions, want %d and %d within %.1f %%", name, k, users, sessions,
+				generate.Distinct(want.Users), generate.Distinct(want.Sessions), 100*distinctError)
+		}
+	}
+	if len(got) != len(m.Behaviour) {
+		d.add("%s: behaviour has %d series, want %d", name, len(got), len(m.Behaviour))
 	}
 }
 
@@ -312,7 +385,7 @@ func compareErrors(d *Differences, name string, m *generate.Measures, rows []map
 	for k, e := range m.Errors {
 		w := where{k.Tenant, k.App, k.Stage, k.ErrorType}
 		want[w] = append(want[w], fmt.Sprintf("%d/%s", e.Count, time.UnixMilli(e.Last).UTC().Format("15:04:05.000")))
-		distinct[w] += float64(e.Distinct())
+		distinct[w] += float64(generate.Distinct(e.Sessions))
 	}
 	for k := range want {
 		slices.Sort(got[k])

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"ragstreams/app"
@@ -89,14 +90,14 @@ func play(ctx, disk context.Context, env environment, o demoOptions, brokers []s
 	opts.Instance, opts.Version, opts.HTTPListen = "demo", version(), o.listen
 	opts.Replication, opts.Sessions = 1, 1
 	opts.PaneRetention, opts.HourRetention = demoPanes, demoHistory
-	opts.Sources = opts.Sources[:2]
+	topics := trafficTopics(opts.Sources)
+	opts.Sources = opts.Sources[:len(topics)]
 	if err := demoAlerts(&opts, o.dir); err != nil {
 		return err
 	}
 	if o.verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(env.stderr, nil))
 	}
-	topics := []generate.Topic{{Name: opts.Sources[0], Partitions: sourcePartitions[0]}, {Name: opts.Sources[1], Partitions: sourcePartitions[1]}}
 	if err := makeSources(ctx, opts.Kafka, 1, topics, demoSource); err != nil {
 		return err
 	}
@@ -114,8 +115,8 @@ func play(ctx, disk context.Context, env environment, o demoOptions, brokers []s
 	case err := <-ended:
 		return errors.Join(errors.New("the program ended before it served"), err)
 	}
-	fmt.Fprintf(env.stdout, "console  %s\nmetrics  %s/metrics\ntables   %s/api/tables/latency?window=5m\nkafka    %s\ntraffic  %g records a second on %s and %s, seed %d\n\n",
-		url, url, url, brokers[0], o.rate, topics[0].Name, topics[1].Name, o.seed)
+	fmt.Fprintf(env.stdout, "console  %s\nmetrics  %s/metrics\ntables   %s/api/tables/latency?window=5m\nkafka    %s\ntraffic  %g records a second on %s, seed %d\n\n",
+		url, url, url, brokers[0], o.rate, strings.Join(opts.Sources, ", "), o.seed)
 
 	out, err := newTraffic(opts.Kafka)
 	if err != nil {
@@ -258,8 +259,8 @@ func demoSummary(ctx context.Context, w io.Writer, c verify.Client, truth *gener
 	total := truth.Total()
 	fmt.Fprintf(w, "\nproduced %d = counted %d + duplicate %d + late %d + poison %d\n", truth.Count("", ""),
 		by[generate.Counted], by[generate.Duplicate], by[generate.Late], by[generate.Poison])
-	fmt.Fprintf(w, "tables   %d traffic series, %d latency series, %d error groups in %d windows\n",
-		len(total.Traffic), len(total.Latency), len(total.Errors), len(truth.Windows))
+	fmt.Fprintf(w, "tables   %d traffic series, %d of latency, %d of usage, %d of behaviour, %d error groups in %d windows\n",
+		len(total.Traffic), len(total.Latency), len(total.Usage), len(total.Behaviour), len(total.Errors), len(truth.Windows))
 	if len(differences) > 0 || sum != truth.Count("", "") {
 		for i, line := range differences {
 			if i == 20 {
@@ -270,6 +271,6 @@ func demoSummary(ctx context.Context, w io.Writer, c verify.Client, truth *gener
 		}
 		return fmt.Errorf("the tables differ from the ground truth in %d places", len(differences))
 	}
-	fmt.Fprintln(w, "ground truth: every total and every window is equal")
+	fmt.Fprintln(w, "ground truth: every total and every window is equal, distinct users and sessions within the error of their sketches")
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // sourcePartitions are what generate and demo give to topics they make.
-var sourcePartitions = []int32{4, 3}
+var sourcePartitions = []int32{4, 3, 2}
 
 func runGenerate(ctx context.Context, env environment, args []string) error {
 	fs := newFlags(env, "generate")
@@ -46,9 +46,7 @@ func runGenerate(ctx context.Context, env environment, args []string) error {
 		cfg = generate.Bench(*n, *seed)
 		cfg.Topics[0].Name = s.app.Sources[0]
 	} else {
-		for i, p := range sourcePartitions[:min(2, len(s.app.Sources))] {
-			cfg.Topics = append(cfg.Topics, generate.Topic{Name: s.app.Sources[i], Partitions: p})
-		}
+		cfg.Topics = trafficTopics(s.app.Sources)
 		cfg.Step = *span / time.Duration(max(*n, 1))
 		cfg.Start = time.Now().Add(-*span)
 	}
@@ -91,6 +89,14 @@ func runGenerate(ctx context.Context, env environment, args []string) error {
 		return fmt.Errorf("encode ground truth: %w", err)
 	}
 	return os.WriteFile(*truth, data, 0o644)
+}
+
+// trafficTopics returns where traffic goes: to the first of the source topics.
+func trafficTopics(sources []string) (topics []generate.Topic) {
+	for i, name := range sources[:min(len(sources), len(sourcePartitions))] {
+		topics = append(topics, generate.Topic{Name: name, Partitions: sourcePartitions[i]})
+	}
+	return topics
 }
 
 // makeSources makes the topics that traffic goes to, with exactly the partitions

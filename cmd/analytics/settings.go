@@ -91,6 +91,7 @@ var allSettings = []setting{
 	{key: "kafka.sasl.password", value: func(s *settings) any { return &s.app.Kafka.Security.Password }, help: "SASL password"},
 	{key: "instance", value: func(s *settings) any { return &s.app.Instance }, help: "stable name of this process, of its own; empty: the host's name"},
 	{key: "sources", value: func(s *settings) any { return &s.app.Sources }, help: "source topics"},
+	{key: "behaviour.sources", value: func(s *settings) any { return &s.app.BehaviourSources }, help: "those of the source topics whose events tell what people did; the table `behaviour` counts them"},
 	{key: "window.pane", value: func(s *settings) any { return &s.app.Pane }, help: "smallest window, a part of an hour"},
 	{key: "window.grace", value: func(s *settings) any { return &s.app.Grace }, help: "how long after its end a window takes late events"},
 	{key: "window.max_future", value: func(s *settings) any { return &s.app.MaxFuture }, help: "an event further ahead of the clock is poison"},

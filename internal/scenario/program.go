@@ -62,7 +62,10 @@ func NewProgram(ctx context.Context, g Given, cluster kafka.Config, prefix strin
 	if broker != nil {
 		o.AMQP.URL = broker.URL()
 	}
-	o.Sources = nil
+	o.Sources, o.BehaviourSources = nil, nil
+	for _, topic := range app.DefaultBehaviour {
+		o.BehaviourSources = append(o.BehaviourSources, prefix+topic)
+	}
 	var topics []kafka.Topic
 	for _, s := range g.Sources {
 		o.Sources = append(o.Sources, prefix+s.Topic)

@@ -346,6 +346,10 @@ func askWindows(ctx context.Context, w World, args []string) (string, error) {
 		show = windowsOf(&tables.TrafficTable, only)
 	case tables.LatencyTable.Name:
 		show = windowsOf(&tables.LatencyTable, only)
+	case tables.UsageTable.Name:
+		show = windowsOf(&tables.UsageTable, only)
+	case tables.BehaviourTable.Name:
+		show = windowsOf(&tables.BehaviourTable, only)
 	case tables.ErrorsTable.Name:
 		show = windowsOf(&tables.ErrorsTable, only)
 	default:

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"time"
 
+	"ragstreams/app"
 	"ragstreams/codecs"
 	"ragstreams/metrics"
 	"ragstreams/processors"
@@ -79,7 +81,7 @@ func NewTopology(g Given) (*Topology, error) {
 		ingest := processors.NewIngest(processors.IngestConfig{
 			Names: t.names, Topic: s.Topic, EventPartitions: g.Partitions, RecordPartitions: g.Partitions, Panes: t.panes,
 			MaxFuture: g.MaxFuture, IdleAfter: g.Idle, BehindAfter: time.Hour, AheadLimit: 5 * time.Minute,
-			LabelBytes: 256, Progress: t.progress, Clock: t.clock(),
+			LabelBytes: 256, Behaviour: slices.Contains(app.DefaultBehaviour, s.Topic), Progress: t.progress, Clock: t.clock(),
 		}, t)
 		for p := range s.Partitions {
 			t.read(s.Topic, p, func(_ int, metadata string) (task, error) {
@@ -108,9 +110,12 @@ func NewTopology(g Given) (*Topology, error) {
 	registry := prometheus.NewRegistry()
 	traffic := addTable(t, &tables.TrafficTable, true)
 	latency, failed := addTable(t, &tables.LatencyTable, true), addTable(t, &tables.ErrorsTable, true)
+	usage, behaviour := addTable(t, &tables.UsageTable, true), addTable(t, &tables.BehaviourTable, true)
 	registry.MustRegister(
 		metrics.Traffic(exported(t, traffic, &tables.TrafficTable), func() map[string]float64 { return nil }),
 		metrics.Latency(exported(t, latency, &tables.LatencyTable)),
+		metrics.Usage(exported(t, usage, &tables.UsageTable)),
+		metrics.Behaviour(exported(t, behaviour, &tables.BehaviourTable), func() map[string]metrics.Active { return nil }),
 		metrics.Errors(exported(t, failed, &tables.ErrorsTable)),
 		metrics.Records(exported(t, addTable(t, &tables.RecordsTable, false), &tables.RecordsTable), g.Partitions),
 	)
