@@ -424,7 +424,7 @@ func (t *AssembleTask) late(e *codecs.PackedEvent, mark int64) {
 			codecs.Header{Key: "lateness_ms", Value: fmt.Append(nil, lateness)})...)
 }
 
-// Flush sends what was gathered, then the watermark when it is due.
+// Flush sends what was gathered, and the watermark when it is due.
 func (t *AssembleTask) Flush(bool) (string, error) {
 	t.Advance()
 	c := &t.stage.cfg
@@ -433,9 +433,9 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 		c.EventAge(c.Clock.Wall().Sub(time.UnixMilli(t.newest)))
 	}
 	t.newest = window.None
-	header := tables.BatchHeader{Assemble: t.partition}
+	due := window.None
 	if mark != window.None && (t.closed != t.sentClose || mark != t.sentMark && now-t.sentAt >= watermarkInterval) {
-		header.Watermark, header.HasWatermark = mark, true
+		due = mark
 		t.sentMark, t.sentClose, t.sentAt = mark, t.closed, now
 	}
 	t.sendCells()
@@ -446,7 +446,7 @@ func (t *AssembleTask) Flush(bool) (string, error) {
 	}
 	clear(t.counts)
 	for _, b := range []*batches{t.out.traffic, t.out.latency, t.out.usage, t.out.behaviour, t.out.errors, t.out.records} {
-		b.flush(header)
+		b.flush(due)
 	}
 	return fmt.Sprintf(assembleMetadata, mark, t.seen.horizon(t.next), t.closed, c.Panes.Size), nil
 }
@@ -467,7 +467,7 @@ func (t *AssembleTask) Close() { t.stage.tasks.remove(t.partition, t) }
 
 func (t *AssembleTask) batches(table string) *batches {
 	c := &t.stage.cfg
-	return newBatches(t.stage.out, c.Names.Partials(table), c.TablePartitions, tables.BatchHeader{Assemble: t.partition})
+	return newBatches(t.stage.out, c.Names.Partials(table), c.TablePartitions, t.partition)
 }
 
 // Horizon returns the offset of the events topic below which assemble will never

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"ragstreams/tables"
+	"ragstreams/window"
 )
 
 // target is a series of one table and the partition of its row.
@@ -21,19 +22,21 @@ func targetOfKey(partitions int32, key string) target {
 }
 
 // batches gathers the partials for one table, one record a partition or more.
-// The watermark goes out after them, in a record of its own: it holds once all
-// before it are applied. After a flush it gathers for the next.
+// The watermark goes out with the last: it holds once all before it are applied.
+// After a flush it gathers for the next.
 type batches struct {
 	out     Output
 	topic   string
-	plain   tables.BatchHeader
+	header  tables.BatchHeader
 	writers []tables.BatchWriter
 }
 
-func newBatches(out Output, topic string, partitions int32, plain tables.BatchHeader) *batches {
-	b := &batches{out, topic, plain, make([]tables.BatchWriter, partitions)}
+// newBatches gathers for a topic what a partition of assemble sends, or ingest, which
+// tells no watermark, so that it does not matter who it is.
+func newBatches(out Output, topic string, partitions, sender int32) *batches {
+	b := &batches{out, topic, tables.BatchHeader{Assemble: sender}, make([]tables.BatchWriter, partitions)}
 	for i := range b.writers {
-		b.writers[i].Reset(plain)
+		b.writers[i].Reset(b.header)
 	}
 	return b
 }
@@ -41,28 +44,27 @@ func newBatches(out Output, topic string, partitions int32, plain tables.BatchHe
 func (b *batches) add(to target, pane int64, partial interface{ Append([]byte) []byte }) {
 	w := &b.writers[to.partition]
 	w.Add(to.key, pane, partial)
-	if len(w.Bytes()) > maxRecord {
-		b.send(to.partition, b.plain)
+	if w.Size() > maxRecord {
+		b.send(to.partition)
 	}
 }
 
-// send sends what was gathered for a partition and begins a record with h.
-func (b *batches) send(partition int32, h tables.BatchHeader) {
+// send sends what was gathered for a partition.
+func (b *batches) send(partition int32) {
 	w := &b.writers[partition]
 	b.out.Send(b.topic, partition, nil, bytes.Clone(w.Bytes()))
-	w.Reset(h)
+	w.Reset(b.header)
 }
 
-// flush sends what is left, then mark, when it has a watermark, to every
-// partition.
-func (b *batches) flush(mark tables.BatchHeader) {
+// flush sends what is left and, unless it is window.None, a watermark to every partition.
+func (b *batches) flush(watermark int64) {
 	for p := range b.writers {
-		if b.writers[p].Len() > 0 {
-			b.send(int32(p), b.plain)
+		w := &b.writers[p]
+		if watermark != window.None {
+			w.Mark(watermark)
 		}
-		if mark.HasWatermark {
-			b.writers[p].Reset(mark)
-			b.send(int32(p), b.plain)
+		if watermark != window.None || w.Len() > 0 {
+			b.send(int32(p))
 		}
 	}
 }

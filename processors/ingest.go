@@ -94,7 +94,7 @@ func (g *Ingest) Assign(partition int32, metadata string, polled func() []codecs
 		dests:  make([]codecs.PackedWriter, c.EventPartitions),
 		serial: make([]uint64, c.EventPartitions),
 		dims:   map[string]int32{}, groups: map[uint64][]numbered{}, counts: counts{},
-		records: newBatches(g.out, c.Names.Partials(tables.RecordsTable.Name), c.RecordPartitions, tables.BatchHeader{}),
+		records: newBatches(g.out, c.Names.Partials(tables.RecordsTable.Name), c.RecordPartitions, 0),
 		stride:  firstStride,
 	}
 	for i := range t.dests {
@@ -368,7 +368,7 @@ func (t *IngestTask) Flush(atEnd bool) (string, error) {
 	for k, n := range t.counts {
 		t.records.add(k.target(c.RecordPartitions), NoPane, &tables.Records{Count: n})
 	}
-	t.records.flush(tables.BatchHeader{})
+	t.records.flush(window.None)
 	clear(t.counts)
 	t.labels.tell(c.LabelsCut)
 	return fmt.Sprintf(ingestMetadata, t.source.StreamTime, t.source.NewestTime), nil

@@ -248,7 +248,7 @@ func (t *TableTask[M, P]) closePanes(r *tableRow[M, P], through int64) error {
 	}
 	err = e.Close(through, func(start int64, body []byte) {
 		t.windows.AddBody(r.key, start, body)
-		if len(t.windows.Bytes()) > maxRecord {
+		if t.windows.Size() > maxRecord {
 			t.sendWindows()
 		}
 	})

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"encoding/binary"
 	"fmt"
 )
 
@@ -22,22 +23,24 @@ type BatchHeader struct {
 //
 // Call Reset before the first Add. The writer keeps its memory across Resets.
 type BatchWriter struct {
-	buf  []byte
-	pane int64
-	n    int
+	header BatchHeader
+	buf    []byte // what comes behind the header, behind room for it
+	pane   int64
+	n      int
 }
+
+// headerRoom is more than the bytes of a header.
+const headerRoom = 2 + 2*binary.MaxVarintLen64
 
 // Reset begins a new batch; what Bytes returned before is overwritten.
 func (w *BatchWriter) Reset(h BatchHeader) {
-	w.pane, w.n = 0, 0
-	w.buf = append(w.buf[:0], Version)
-	w.buf = appendCount(w.buf, int64(h.Assemble))
-	if !h.HasWatermark {
-		w.buf = append(w.buf, 0)
-		return
-	}
-	w.buf = append(w.buf, 1)
-	w.buf = appendSigned(w.buf, h.Watermark)
+	var room [headerRoom]byte
+	w.header, w.pane, w.n, w.buf = h, 0, 0, append(w.buf[:0], room[:]...)
+}
+
+// Mark makes the batch tell a watermark.
+func (w *BatchWriter) Mark(watermark int64) {
+	w.header.Watermark, w.header.HasWatermark = watermark, true
 }
 
 // Add appends the partial of series key in the pane that starts at pane. Any
@@ -63,8 +66,22 @@ func (w *BatchWriter) begin(key string, pane int64) {
 // Len returns the number of partials since Reset.
 func (w *BatchWriter) Len() int { return w.n }
 
-// Bytes returns the record so far. It is valid until the next Reset or Add.
-func (w *BatchWriter) Bytes() []byte { return w.buf }
+// Size returns about how many bytes the record has, and never less.
+func (w *BatchWriter) Size() int { return len(w.buf) }
+
+// Bytes returns the record so far. It is valid until the next call.
+func (w *BatchWriter) Bytes() []byte {
+	var room [headerRoom]byte
+	head := appendCount(append(room[:0], Version), int64(w.header.Assemble))
+	if w.header.HasWatermark {
+		head = appendSigned(append(head, 1), w.header.Watermark)
+	} else {
+		head = append(head, 0)
+	}
+	begin := headerRoom - len(head)
+	copy(w.buf[begin:], head)
+	return w.buf[begin:]
+}
 
 // BatchReader iterates over the partials of a batch:
 //

@@ -69,6 +69,14 @@ func TestBatch(t *testing.T) {
 			if len(got) != n || n > 0 && !cmp.Equal(got, want) {
 				t.Errorf("partials (-want +got):\n%s", cmp.Diff(want, got))
 			}
+			if size := len(w.Bytes()); size > w.Size() {
+				t.Errorf("%d bytes, and a size of %d", size, w.Size())
+			}
+			w.Mark(7)
+			marked, again, err := readBatch(w.Bytes())
+			if want := (tables.BatchHeader{Assemble: header.Assemble, Watermark: 7, HasWatermark: true}); err != nil || marked != want || len(again) != n {
+				t.Errorf("marked, the header is %+v before %d partials, %v, want %+v and %d", marked, len(again), err, want, n)
+			}
 		}
 	}
 }
