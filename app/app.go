@@ -49,7 +49,7 @@ func Run(ctx context.Context, o Options) error {
 		observer.LabelsCut(label, 0)
 	}
 	readers := newReaders(r.stages, registry)
-	members := readers.members
+	members := append(readers.members, member{"purge", func(ctx context.Context) error { return purge(ctx, r.stages, readers.histories) }})
 	var watch *alerting
 	if o.Rules != "" {
 		a, err := newAlerting(r.stages, readers, registry)
@@ -170,7 +170,6 @@ func (r *run) start(readers []member) error {
 		r.supervise(m)
 	}
 	r.supervise(member{sourcesPart, r.sources.Run})
-	r.supervise(member{"purge", func(ctx context.Context) error { return purge(ctx, r.stages) }})
 	var own []string
 	for _, t := range ownTopics(r.o) {
 		own = append(own, t.Name)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,7 +80,14 @@ func Topology(o Options) string {
 	}
 	section(n.AssembleGroup(), n.Events(), out...)
 	for _, table := range processors.TableNames {
-		section(n.TableGroup(table), n.Partials(table), n.Table(table)+" (changelog)", n.Windows(table))
+		out := []string{n.Table(table) + " (changelog)"}
+		if slices.Contains(processors.Windowed, table) {
+			out = append(out, n.Windows(table))
+		}
+		section(n.TableGroup(table), n.Partials(table), out...)
+	}
+	for _, table := range processors.Windowed {
+		section(n.HistoryGroup(table), n.Windows(table), n.Hours(table))
 	}
 	if o.Rules != "" {
 		section(n.AlertsGroup(), n.Evaluations(), n.Alerts()+" (changelog)", n.Outbox())

@@ -182,6 +182,9 @@ func (o *Options) groups() []string {
 	for _, table := range processors.TableNames {
 		groups = append(groups, n.TableGroup(table))
 	}
+	for _, table := range processors.Windowed {
+		groups = append(groups, n.HistoryGroup(table))
+	}
 	if o.Rules != "" {
 		groups = append(groups, n.AlertsGroup())
 		if o.AMQP.URL != "" {

@@ -26,7 +26,8 @@ type readers struct {
 	stages    *stages
 	members   []member
 	tables    []queries.Table
-	read      map[string]reading // by table
+	read      map[string]reading  // by table
+	histories map[string]*history // by table with windows
 	traffic   *views.View[tables.Traffic, *tables.Traffic]
 	latency   *views.View[tables.Latency, *tables.Latency]
 	usage     *views.View[tables.Usage, *tables.Usage]
@@ -121,7 +122,7 @@ func (r *readers) offsets() (sum int64) {
 
 // newReaders makes the views and registers their metrics.
 func newReaders(s *stages, reg prometheus.Registerer) *readers {
-	r := &readers{stages: s, read: map[string]reading{}}
+	r := &readers{stages: s, read: map[string]reading{}, histories: map[string]*history{}}
 	r.traffic = addView(r, &tables.TrafficTable, true)
 	r.latency = addView(r, &tables.LatencyTable, true)
 	r.usage = addView(r, &tables.UsageTable, true)
@@ -144,11 +145,15 @@ func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowe
 	r.tables = append(r.tables, queries.Of(v, t, windowed))
 	r.read[t.Name] = v
 	r.members = append(r.members, viewMember(r.stages, v, t.Name))
-	if windowed {
-		r.members = append(r.members, windowsMember(r.stages, v, t.Name))
-	} else {
-		v.Recovered(views.Closed)
+	if !windowed {
+		v.Recovered(views.Closed, views.Summed)
+		return v
 	}
+	n, h := r.stages.o.names(), &history{kept: v.Kept}
+	r.histories[t.Name] = h
+	r.members = append(r.members,
+		batchesMember(r.stages, "windows of "+t.Name, n.Windows(t.Name), views.Closed, v, v.Windows, &h.windows),
+		batchesMember(r.stages, "hours of "+t.Name, n.Hours(t.Name), views.Summed, v, v.Hours, &h.hours))
 	return v
 }
 
@@ -211,23 +216,33 @@ func (s *stages) follow(ctx context.Context, changelog string, update func(parti
 	return view.Run(ctx)
 }
 
-// windowsMember feeds a view with closed panes.
-func windowsMember[M any, P tables.Measure[M]](s *stages, v *views.View[M, P], table string) member {
-	part := "windows of " + table
+// recovering is a view that is told how far it has come.
+type recovering interface {
+	Restoring(s views.Stream, partition int32, read, end int64)
+	Recovered(streams ...views.Stream)
+}
+
+// batchesMember feeds a view with the batches of a topic, closed panes or hours, and notes
+// where in it hours begin.
+func batchesMember(s *stages, part, topic string, stream views.Stream, v recovering, take func(partition int32, value []byte) error, begins *hourOffsets) member {
 	return member{part, func(ctx context.Context) error {
 		var bad error
 		ctx, stop := context.WithCancel(ctx)
 		defer stop()
 		err := kafka.Follower{
-			Config: s.o.Kafka, Topics: []string{s.o.names().Windows(table)},
+			Config: s.o.Kafka, Topics: []string{topic},
 			Visit: func(m kafka.Message) {
-				if err := v.Windows(m.Partition, m.Value); err != nil && bad == nil {
-					bad = fmt.Errorf("windows of %s: partition %d, offset %d: %w", table, m.Partition, m.Offset, err)
+				err := take(m.Partition, m.Value)
+				if err == nil {
+					err = begins.note(m.Partition, m.Offset, m.Value)
+				}
+				if err != nil && bad == nil {
+					bad = fmt.Errorf("%s: partition %d, offset %d: %w", part, m.Partition, m.Offset, err)
 					stop()
 				}
 			},
-			CaughtUp: func() { v.Recovered(views.Closed); s.status.clear(part) },
-			Progress: func(p int32, read, end int64) { v.Restoring(views.Closed, p, read, end) },
+			CaughtUp: func() { v.Recovered(stream); s.status.clear(part) },
+			Progress: func(p int32, read, end int64) { v.Restoring(stream, p, read, end) },
 		}.Run(ctx)
 		if bad != nil {
 			return bad

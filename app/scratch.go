@@ -89,9 +89,7 @@ func (s *scratch) assign() (err error) {
 	s.assemble, err = processors.NewAssemble(processors.AssembleConfig{
 		Names: s.o.names(), TablePartitions: s.o.Partitions, Panes: s.o.panes(), Clock: s.o.Clock,
 		Expected: func() []window.Partition { return s.sources },
-		Read: func(context.Context, int32, int64, int64, func(int64, []byte) error) error {
-			return nil // it begins with nothing
-		},
+		Read:     readNothing,
 	}, s).Assign(context.Background(), 0, 0, "")
 	return err
 }
@@ -181,22 +179,33 @@ func (s *scratch) tellPoison(headers []codecs.Header) {
 	s.poison(text["reason"], text["detail"])
 }
 
-// scratchTable is the stage of a table: its task, and the view that it feeds.
+// scratchTable is the stage of a table and that of its history: their tasks, and the view
+// that they feed.
 type scratchTable[M any, P tables.Measure[M]] struct {
-	task   *processors.TableTask[M, P]
-	view   *views.View[M, P]
-	offset int64 // of the newest record of the changelog
-	err    error // the first of the view
+	names   processors.Names
+	table   string
+	task    *processors.TableTask[M, P]
+	history *processors.HistoryTask[M, P]
+	view    *views.View[M, P]
+	offset  int64 // of the newest record of the changelog
+	windows int64 // of the newest record of closed panes
+	err     error // the first of the view
 }
 
 func addScratch[M any, P tables.Measure[M]](s *scratch, t *tables.Table[M], windowed bool) (*scratchTable[M, P], error) {
-	st := &scratchTable[M, P]{view: newView[M, P](&s.o, t)}
+	st := &scratchTable[M, P]{names: s.o.names(), table: t.Name, view: newView[M, P](&s.o, t)}
 	s.readers.read[t.Name] = st.view
 	s.stages[s.o.names().Partials(t.Name)] = st
-	var err error
-	st.task, err = processors.NewTable[M, P](tableConfig(&s.o, t.Name, windowed), st).Assign(0, st)
-	return st, err
+	var err1, err2 error
+	st.task, err1 = processors.NewTable[M, P](tableConfig(&s.o, t.Name, windowed), st).Assign(0, st)
+	st.history, err2 = processors.NewHistory[M, P](processors.HistoryConfig{
+		Names: s.o.names(), Table: t.Name, Read: readNothing,
+	}, st).Assign(context.Background(), 0, 0, "")
+	return st, errors.Join(err1, err2)
 }
+
+// readNothing reads again what there was before the beginning.
+func readNothing(context.Context, int32, int64, int64, func(int64, []byte) error) error { return nil }
 
 func (t *scratchTable[M, P]) process(batch []byte) { t.task.Process(t.offset, batch) }
 func (t *scratchTable[M, P]) full() bool           { return t.task.Full() }
@@ -208,9 +217,15 @@ func (t *scratchTable[M, P]) flush() error {
 
 func (t *scratchTable[M, P]) note(err error) { t.err = cmp.Or(t.err, err) }
 
-// Send implements processors.Output: a table sends closed panes only.
-func (t *scratchTable[M, P]) Send(_ string, partition int32, _, value []byte, _ ...codecs.Header) {
+// Send implements processors.Output: a table sends closed panes only, and its history hours.
+func (t *scratchTable[M, P]) Send(topic string, partition int32, _, value []byte, _ ...codecs.Header) {
+	if topic == t.names.Hours(t.table) {
+		t.note(t.view.Hours(partition, value))
+		return
+	}
 	t.note(t.view.Windows(partition, value))
+	t.history.Process(t.windows, value)
+	t.windows++
 }
 
 // Set implements processors.Rows.

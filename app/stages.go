@@ -143,10 +143,7 @@ func (s *stages) assemble() []member {
 			return s.runSession(ctx, group, topic, "", i, false, func(out processors.Output) stage {
 				g := processors.NewAssemble(processors.AssembleConfig{
 					Names: n, TablePartitions: s.o.Partitions, Panes: s.o.panes(), Clock: s.o.Clock,
-					Expected: s.sources.expected, EventAge: s.eventAge,
-					Read: func(ctx context.Context, partition int32, from, to int64, visit func(int64, []byte) error) error {
-						return kafka.Read(ctx, s.o.Kafka, topic, partition, from, to, func(m kafka.Message) error { return visit(m.Offset, m.Value) })
-					},
+					Expected: s.sources.expected, EventAge: s.eventAge, Read: s.readAgain(topic),
 				}, out)
 				return stage{g.Graph(), func(ctx context.Context, a kafka.Assignment) (kafka.Task, error) {
 					return g.Assign(ctx, a.Partition, a.Offset, a.Metadata)
@@ -175,7 +172,7 @@ func tableMember[M any, P tables.Measure[M]](s *stages, table string, windowed b
 // series.
 func tableConfig(o *Options, table string, windowed bool) processors.TableConfig {
 	cfg := processors.TableConfig{
-		Names: o.names(), Table: table, Partitions: o.Partitions, Assemblers: o.Partitions, Panes: o.panes(),
+		Names: o.names(), Table: table, Partitions: o.Partitions, Assemblers: o.Partitions, Panes: o.panes(), TotalsOnly: !windowed,
 	}
 	if !windowed {
 		return cfg
@@ -189,13 +186,34 @@ func tableConfig(o *Options, table string, windowed bool) processors.TableConfig
 	return cfg
 }
 
+// historyMember is the session of the history of one table.
+func historyMember[M any, P tables.Measure[M]](s *stages, table string) member {
+	n := s.o.names()
+	group, topic := n.HistoryGroup(table), n.Windows(table)
+	return member{group + "-0", func(ctx context.Context) error {
+		return s.runSession(ctx, group, topic, "", 0, false, func(out processors.Output) stage {
+			h := processors.NewHistory[M, P](processors.HistoryConfig{Names: n, Table: table, Read: s.readAgain(topic)}, out)
+			return stage{h.Graph(), func(ctx context.Context, a kafka.Assignment) (kafka.Task, error) {
+				return h.Assign(ctx, a.Partition, a.Offset, a.Metadata)
+			}}
+		})
+	}}
+}
+
+// readAgain returns what reads committed records of a topic for a stage that remembers.
+func (s *stages) readAgain(topic string) func(ctx context.Context, partition int32, from, to int64, visit func(int64, []byte) error) error {
+	return func(ctx context.Context, partition int32, from, to int64, visit func(int64, []byte) error) error {
+		return kafka.Read(ctx, s.o.Kafka, topic, partition, from, to, func(m kafka.Message) error { return visit(m.Offset, m.Value) })
+	}
+}
+
 func (s *stages) tables() []member {
 	return []member{
-		tableMember[tables.Traffic](s, tables.TrafficTable.Name, true),
-		tableMember[tables.Latency](s, tables.LatencyTable.Name, true),
-		tableMember[tables.Usage](s, tables.UsageTable.Name, true),
-		tableMember[tables.Behaviour](s, tables.BehaviourTable.Name, true),
-		tableMember[tables.Errors](s, tables.ErrorsTable.Name, true),
+		tableMember[tables.Traffic](s, tables.TrafficTable.Name, true), historyMember[tables.Traffic](s, tables.TrafficTable.Name),
+		tableMember[tables.Latency](s, tables.LatencyTable.Name, true), historyMember[tables.Latency](s, tables.LatencyTable.Name),
+		tableMember[tables.Usage](s, tables.UsageTable.Name, true), historyMember[tables.Usage](s, tables.UsageTable.Name),
+		tableMember[tables.Behaviour](s, tables.BehaviourTable.Name, true), historyMember[tables.Behaviour](s, tables.BehaviourTable.Name),
+		tableMember[tables.Errors](s, tables.ErrorsTable.Name, true), historyMember[tables.Errors](s, tables.ErrorsTable.Name),
 		tableMember[tables.Records](s, tables.RecordsTable.Name, false),
 	}
 }

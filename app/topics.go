@@ -1,6 +1,7 @@
 package app
 
 import (
+	"strconv"
 	"time"
 
 	"ragstreams/kafka"
@@ -26,7 +27,13 @@ func ownTopics(o *Options) []kafka.Topic {
 				// Rows are rewritten at every commit: compact early and in small pieces.
 				"segment.bytes": "67108864", "min.cleanable.dirty.ratio": "0.3", "segment.ms": "3600000",
 			}},
-			kafka.Topic{Name: n.Windows(table), Partitions: o.Partitions, Create: true, Retention: o.HourRetention, Public: true},
+		)
+	}
+	for _, table := range processors.Windowed {
+		// Purged, too: by the time of the events, which need not be that of the clock.
+		topics = append(topics,
+			kafka.Topic{Name: n.Windows(table), Partitions: o.Partitions, Create: true, Forever: true, Public: true, Config: purged(time.Hour)},
+			kafka.Topic{Name: n.Hours(table), Partitions: o.Partitions, Create: true, Forever: true, Public: true, Config: purged(24 * time.Hour)},
 		)
 	}
 	if o.Rules != "" {
@@ -38,6 +45,11 @@ func ownTopics(o *Options) []kafka.Topic {
 		)
 	}
 	return topics
+}
+
+// purged lets disks get free soon after a topic was purged: the broker deletes whole segments.
+func purged(segment time.Duration) map[string]string {
+	return map[string]string{"segment.bytes": "67108864", "segment.ms": strconv.FormatInt(segment.Milliseconds(), 10)}
 }
 
 func sourceTopics(o *Options) []kafka.Topic {

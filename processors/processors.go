@@ -5,6 +5,8 @@
 //	                   ├─▶ analytics-late
 //	                   └─▶ analytics-progress
 //
+//	analytics-<table>-windows ─▶ history ─▶ analytics-<table>-hours
+//
 //	tables ─ rules ─▶ analytics-alert-evaluations ─▶ alerts ─▶ analytics-alerts-table
 //	                                                    └─▶ analytics-alerts-outbox
 //
@@ -69,6 +71,9 @@ func (n Names) Partials(table string) string { return n.Prefix + table + "-parti
 // Windows is the topic of a table's closed windows.
 func (n Names) Windows(table string) string { return n.Prefix + table + "-windows" }
 
+// Hours is the topic of a table's closed windows, summed up by the hour.
+func (n Names) Hours(table string) string { return n.Prefix + table + "-hours" }
+
 // Table is the changelog of a table; goka derives it from the group's name.
 func (n Names) Table(table string) string { return n.TableGroup(table) + "-table" }
 
@@ -99,11 +104,17 @@ func (n Names) AssembleGroup() string { return n.Prefix + "assemble" }
 // TableGroup is the consumer group that owns a table.
 func (n Names) TableGroup(table string) string { return n.Prefix + table }
 
+// HistoryGroup is the consumer group that sums a table's windows up by the hour.
+func (n Names) HistoryGroup(table string) string { return n.Prefix + table + "-history" }
+
 // TableNames are the tables, each a stage of its own.
 var TableNames = []string{
 	tables.TrafficTable.Name, tables.LatencyTable.Name, tables.UsageTable.Name, tables.BehaviourTable.Name,
 	tables.ErrorsTable.Name, tables.RecordsTable.Name,
 }
+
+// Windowed are those of TableNames that have windows, and a history.
+var Windowed = TableNames[:len(TableNames)-1]
 
 // Clock tells the time. Wall is what timestamps are compared with; Mono never
 // jumps and measures silence.

@@ -20,6 +20,7 @@ type TableConfig struct {
 	Partitions int32 // of every table
 	Assemblers int32 // partitions of the events topic, which all must report
 	Panes      window.Panes
+	TotalsOnly bool // all partials are for NoPane: there are no windows
 	// MaxSeries bounds the series of the table, MaxPerTenant those of one tenant
 	// (the first dimension); every partition enforces its share. 0: no limit.
 	MaxSeries    int
@@ -30,8 +31,14 @@ type TableConfig struct {
 	Forget int64
 }
 
+// paneHeader is the record header of closed windows that tells how long they are, in
+// milliseconds.
+const paneHeader = "pane_ms"
+
 // Table merges partials into the rows of one table, closes panes as the
-// watermark passes them, and sends closed panes to the windows topic.
+// watermark passes them, and sends closed panes to the windows topic: each once, and after
+// those that end at some time, at least once an hour, that all of those were sent, as
+// the watermark of their batch.
 type Table[M any, P tables.Measure[M]] struct {
 	cfg   TableConfig
 	out   Output
@@ -47,23 +54,27 @@ func NewTable[M any, P tables.Measure[M]](cfg TableConfig, out Output) *Table[M,
 func (t *Table[M, P]) Graph() *goka.GroupGraph {
 	raw := codecs.Raw{}
 	n := t.cfg.Names
-	return goka.DefineGroup(goka.Group(n.TableGroup(t.cfg.Table)),
+	edges := []goka.Edge{
+		goka.Persist(raw),
 		goka.Input(goka.Stream(n.Partials(t.cfg.Table)), raw, func(ctx goka.Context, msg any) {
 			if batch, ok := msg.([]byte); ok {
 				t.tasks.of(n.Partials(t.cfg.Table), ctx.Partition()).Process(ctx.Offset(), batch)
 			}
 		}),
-		goka.Output(goka.Stream(n.Windows(t.cfg.Table)), raw),
-		goka.Persist(raw),
-	)
+	}
+	if !t.cfg.TotalsOnly {
+		edges = append(edges, goka.Output(goka.Stream(n.Windows(t.cfg.Table)), raw))
+	}
+	return goka.DefineGroup(goka.Group(n.TableGroup(t.cfg.Table)), edges...)
 }
 
 // Assign starts work on a partition whose rows were restored.
 func (t *Table[M, P]) Assign(partition int32, rows Rows) (*TableTask[M, P], error) {
 	task := &TableTask[M, P]{
 		stage: t, partition: partition, store: rows,
-		rows: make(map[string]*tableRow[M, P], rows.Len()), perTenant: map[string]int{},
+		rows: make(map[string]*tableRow[M, P], rows.Len()), perTenant: map[string]int{}, told: window.None,
 	}
+	task.windows.Reset(tables.BatchHeader{Assemble: partition})
 	var err error
 	rows.All(func(key string, value []byte) bool {
 		err = task.load(key, value)
@@ -90,6 +101,7 @@ type TableTask[M any, P tables.Measure[M]] struct {
 	progress  tables.Progress
 	moved     bool // progress has news for the store
 	windows   tables.BatchWriter
+	told      int64 // the hour up to which the windows topic tells that panes are closed
 	editor    tables.Editor[M, P]
 	encoded   []byte // scratch
 }
@@ -224,7 +236,6 @@ func (t *TableTask[M, P]) close() error {
 		return nil
 	}
 	through := t.progress.ClosedThrough
-	t.windows.Reset(tables.BatchHeader{Assemble: t.partition, Watermark: mark, HasWatermark: true})
 	for key, r := range t.rows {
 		if r.oldest <= through {
 			if err := t.closePanes(r, through); err != nil {
@@ -235,7 +246,10 @@ func (t *TableTask[M, P]) close() error {
 			t.forget(r)
 		}
 	}
-	if t.windows.Len() > 0 {
+	// An hour in which nothing happened ends as well, for those who sum hours up.
+	if end := through + c.Panes.Size; !c.TotalsOnly && (t.windows.Len() > 0 || hourOf(end) > t.told) {
+		t.told = hourOf(end)
+		t.windows.Mark(end)
 		t.sendWindows()
 	}
 	return nil
@@ -259,7 +273,7 @@ func (t *TableTask[M, P]) closePanes(r *tableRow[M, P], through int64) error {
 func (t *TableTask[M, P]) sendWindows() {
 	c := &t.stage.cfg
 	t.stage.out.Send(c.Names.Windows(c.Table), t.partition, nil, bytes.Clone(t.windows.Bytes()),
-		codecs.Header{Key: "pane_ms", Value: strconv.AppendInt(nil, c.Panes.Size, 10)})
+		codecs.Header{Key: paneHeader, Value: strconv.AppendInt(nil, c.Panes.Size, 10)})
 	t.windows.Reset(tables.BatchHeader{Assemble: t.partition})
 }
 

@@ -68,8 +68,7 @@ func full(t *testing.T) *api {
 	if err := a.view.Update(0, 3, tables.ProgressKey, p.Append(nil)); err != nil {
 		t.Fatal(err)
 	}
-	a.view.Recovered(views.Changelog)
-	a.view.Recovered(views.Closed)
+	a.view.Recovered()
 	return a
 }
 
@@ -253,7 +252,7 @@ func TestBeforeItIsRestoredTheAnswerIs503(t *testing.T) {
 	}
 	a.view.Recovered(views.Changelog)
 	a.ask(503, "/api/tables/traffic")
-	a.view.Recovered(views.Closed)
+	a.view.Recovered(views.Closed, views.Summed)
 	if got := a.ask(200, "/api/tables/traffic"); got.Watermark != nil || len(got.Rows) != 0 || got.From != nil || got.To != nil {
 		t.Errorf("an empty table answers %+v", got)
 	}
@@ -281,8 +280,7 @@ func TestReadiness(t *testing.T) {
 	if got.Ready || len(got.Missing) != 1 || !strings.Contains(got.Missing[0], "table traffic") || got.Progress["traffic"] != 0 {
 		t.Errorf("readiness = %+v", got)
 	}
-	a.view.Recovered(views.Changelog)
-	a.view.Recovered(views.Closed)
+	a.view.Recovered()
 	a.missing = []string{"kafka: away"}
 	ask(503)
 	if got.Missing[0] != "kafka: away" {

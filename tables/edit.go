@@ -163,6 +163,22 @@ func (p *editPane[M, P]) bytes() []byte {
 	return P(p.sum).Append(nil)
 }
 
+// Merge returns the bytes of the sum of two encoded measures. Without a first one, nil,
+// that is the second, copied.
+func (ed *Editor[M, P]) Merge(a, b []byte) ([]byte, error) {
+	if a == nil {
+		return slices.Clone(b), nil
+	}
+	if err := DecodeBody(a, P(&ed.sum)); err != nil {
+		return nil, err
+	}
+	if err := DecodeBody(b, P(&ed.m)); err != nil {
+		return nil, err
+	}
+	P(&ed.sum).Merge(&ed.m)
+	return P(&ed.sum).Append(make([]byte, 0, len(a)+16)), nil
+}
+
 // Sum returns everything that a row ever counted; see Row.Sum. It is valid until the
 // Editor is used again.
 func (ed *Editor[M, P]) Sum(row []byte) (*M, error) {

@@ -30,12 +30,6 @@ func (h *history) append(start int64, body []byte) {
 	h.n++
 }
 
-// first returns the start of the first entry, which must be there.
-func (h *history) first() int64 {
-	start, _, _ := h.entry(h.base, h.buf)
-	return start
-}
-
 // all yields start and body of every entry. The bodies are parts of the history.
 func (h *history) all() iter.Seq2[int64, []byte] {
 	return func(yield func(int64, []byte) bool) {
@@ -78,20 +72,4 @@ func (h *history) expire(t int64) {
 		n++
 	}
 	h.drop(n)
-}
-
-// reaches reports whether there are n entries that start before t.
-func (h *history) reaches(n int, t int64) bool {
-	if h.n < n {
-		return false
-	}
-	for start := range h.all() {
-		if start >= t {
-			return false
-		}
-		if n--; n == 0 {
-			return true
-		}
-	}
-	return false
 }

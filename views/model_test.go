@@ -1,6 +1,7 @@
 package views_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -30,10 +31,10 @@ const (
 )
 
 // TestAgainstAModel lives through random commits of a table of two partitions and
-// delivers its two topics to a View: each partition of each in its own order, else
+// delivers its three topics to a View: each partition of each in its own order, else
 // in any, with records read again, series that are forgotten and come back, logs
-// that are compacted and expire, and instances that start anew. Whenever it asks, the
-// answer must be what a map from panes to counts says.
+// that are compacted, purged and expire, and instances that start anew. Whenever it asks,
+// the answer must be what a map from panes to counts says.
 func TestAgainstAModel(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
 		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { live(t, rand.New(rand.NewPCG(seed, 17))) }) {
@@ -51,9 +52,13 @@ func live(t *testing.T, rng *rand.Rand) {
 			pick(rng, w.partitions...).commit(rng.IntN(8), pick[int64](rng, 0, 0, 0, 0, 0, 0, 1, 2, 7, 40, 90, 400)*minute)
 		case n < 110:
 			r.change(rng.IntN(len(w.partitions)))
-		case n < 160:
+		case n < 145:
 			r.close(rng.IntN(len(w.partitions)))
-		case n < 180:
+		case n < 155:
+			pick(rng, w.partitions...).sumUp()
+		case n < 165:
+			r.sum(rng.IntN(len(w.partitions)))
+		case n < 182:
 			r.rewind(rng.IntN(len(w.partitions)))
 		case n < 198:
 			pick(rng, w.partitions...).clean()
@@ -63,7 +68,7 @@ func live(t *testing.T, rng *rand.Rand) {
 		r.ask()
 	}
 	for i := range w.partitions {
-		for r.change(i) || r.close(i) {
+		for r.change(i) || r.close(i) || r.sum(i) {
 			r.ask()
 		}
 	}
@@ -71,7 +76,7 @@ func live(t *testing.T, rng *rand.Rand) {
 	for i, p := range w.partitions {
 		for range 10 { // what has expired leaves little by little
 			p.commit(1, 2*hoursRetention)
-			for r.change(i) || r.close(i) {
+			for p.sumUp() || r.change(i) || r.close(i) || r.sum(i) {
 				r.ask()
 			}
 		}
@@ -103,10 +108,16 @@ type worldPartition struct {
 	clock   int64        // start of the newest minute
 	mark    int64        // the watermark
 
-	offset    int64 // of the last record of both topics
+	offset    int64 // of the last record of all topics
 	changelog []change
 	windows   []batch
-	deleted   map[at]bool // panes whose window record expired
+	hours     []batch
+	deleted   map[at]bool // panes whose window record was deleted
+
+	// The history stage.
+	read   int64 // offset of the last window record that it read
+	sums   map[at]int64
+	summed int64 // all hours that begin before were sent
 }
 
 // change is one record of the changelog; tombstones have no value.
@@ -118,7 +129,7 @@ type change struct {
 	mark   int64 // of a progress record
 }
 
-// batch is one record of the windows topic.
+// batch is one record of the windows topic, or of the hours topic.
 type batch struct {
 	offset int64
 	value  []byte
@@ -130,7 +141,7 @@ func newWorld(rng *rand.Rand) *world {
 	w := &world{rng: rng}
 	begin := 480_000*hour + rng.Int64N(3)*20*minute
 	for _, names := range [][]string{{"a", "b"}, {"c", "d"}} {
-		p := &worldPartition{world: w, rows: map[string]*row{}, counted: map[at]int64{}, deleted: map[at]bool{}, clock: begin, mark: begin - graceMinutes*minute}
+		p := &worldPartition{world: w, rows: map[string]*row{}, counted: map[at]int64{}, deleted: map[at]bool{}, sums: map[at]int64{}, summed: window.None, clock: begin, mark: begin - graceMinutes*minute}
 		for _, n := range names {
 			p.keys = append(p.keys, key(n))
 		}
@@ -183,37 +194,89 @@ func (p *worldPartition) count(k string, start int64) {
 // close closes what the watermark has passed, in one record or several, and forgets
 // the series that have been silent.
 func (p *worldPartition) close(changed, gone map[string]bool) {
-	next := batch{mark: p.mark, counts: map[at]int64{}}
-	var b tables.BatchWriter
-	b.Reset(tables.BatchHeader{Watermark: p.mark, HasWatermark: true})
-	send := func() {
-		p.offset++
-		next.offset, next.value = p.offset, slices.Clone(b.Bytes())
-		p.windows = append(p.windows, next)
-		next = batch{mark: window.None, counts: map[at]int64{}}
-		b.Reset(tables.BatchHeader{})
-	}
+	out := newSender(p, &p.windows)
 	for _, k := range p.keys {
 		r := p.rows[k]
 		if r == nil {
 			continue
 		}
 		r.Close(p.mark-minute, func(closed tables.Pane[traffic]) {
-			b.Add(k, closed.Start, &closed.M)
-			next.counts[at{k, closed.Start}] = closed.M.Count
+			out.add(at{k, closed.Start}, closed.M.Count)
 			changed[k] = true
-			if p.rng.IntN(10) == 0 {
-				send()
-			}
 		})
 		if k != tables.OverflowKey && r.LastPane+forgetAfter <= p.mark {
 			delete(p.rows, k)
 			gone[k] = true
 		}
 	}
-	if b.Len() > 0 {
-		send()
+	out.end(p.mark)
+}
+
+// sender makes batches of a topic, whose last tells a watermark.
+type sender struct {
+	p    *worldPartition
+	to   *[]batch
+	b    tables.BatchWriter
+	next batch
+}
+
+func newSender(p *worldPartition, to *[]batch) *sender {
+	s := &sender{p: p, to: to}
+	s.begin()
+	return s
+}
+
+func (s *sender) begin() {
+	s.next = batch{mark: window.None, counts: map[at]int64{}}
+	s.b.Reset(tables.BatchHeader{})
+}
+
+func (s *sender) add(a at, n int64) {
+	s.b.Add(a.key, a.start, &traffic{Count: n})
+	s.next.counts[a] = n
+	if s.p.rng.IntN(10) == 0 {
+		s.send()
 	}
+}
+
+func (s *sender) send() {
+	s.p.offset++
+	s.next.offset, s.next.value = s.p.offset, slices.Clone(s.b.Bytes())
+	*s.to = append(*s.to, s.next)
+	s.begin()
+}
+
+func (s *sender) end(mark int64) {
+	s.b.Mark(mark)
+	s.next.mark = mark
+	s.send()
+}
+
+// sumUp has the history read a record of closed panes, false when there is none.
+func (p *worldPartition) sumUp() bool {
+	i := slices.IndexFunc(p.windows, func(b batch) bool { return b.offset > p.read })
+	if i < 0 {
+		return false
+	}
+	b := p.windows[i]
+	p.read = b.offset
+	for a, n := range b.counts {
+		p.sums[at{a.key, a.start / hour * hour}] += n
+	}
+	through := b.mark / hour * hour
+	if b.mark == window.None || through <= p.summed {
+		return true
+	}
+	p.summed = through
+	out := newSender(p, &p.hours)
+	for _, a := range slices.SortedFunc(maps.Keys(p.sums), func(a, b at) int { return cmp.Compare(a.start, b.start) }) {
+		if a.start < through {
+			out.add(a, p.sums[a])
+			delete(p.sums, a)
+		}
+	}
+	out.end(through)
+	return true
 }
 
 func (p *worldPartition) append(c change) {
@@ -222,26 +285,37 @@ func (p *worldPartition) append(c change) {
 	p.changelog = append(p.changelog, c)
 }
 
-// clean is what the broker does to old records: of some it keeps the last of each
-// key only, and windows go when hours do.
+// clean is what becomes of old records: of some of the changelog the broker keeps the last
+// of each key only, windows are purged when they were summed up and are an hour older than
+// any that are kept, and hours when they are too old.
 func (p *worldPartition) clean() {
 	last := map[string]int64{}
 	for _, c := range p.changelog[:p.rng.IntN(len(p.changelog)+1)] {
 		last[c.key] = c.offset
 	}
 	p.changelog = slices.DeleteFunc(p.changelog, func(c change) bool { return c.offset < last[c.key] })
-	expired := before(p.mark, hoursRetention)
-	p.windows = slices.DeleteFunc(p.windows, func(b batch) bool {
+	cut := min(before(p.mark, paneRetention)-hour, p.summed)
+	p.windows = purge(p.windows, cut)
+	for a := range p.counted {
+		p.deleted[a] = p.deleted[a] || a.start < cut && !slices.ContainsFunc(p.windows, func(b batch) bool { _, there := b.counts[a]; return there })
+	}
+	p.hours = purge(p.hours, before(p.mark, hoursRetention)-hour)
+}
+
+// purge deletes the records before the first that has anything from a time on.
+func purge(log []batch, from int64) []batch {
+	i := slices.IndexFunc(log, func(b batch) bool {
 		for a := range b.counts {
-			if a.start >= expired {
-				return false
+			if a.start >= from {
+				return true
 			}
 		}
-		for a := range b.counts {
-			p.deleted[a] = true
-		}
-		return true
+		return b.mark >= from
 	})
+	if i < 0 {
+		return log
+	}
+	return log[i:]
 }
 
 // before returns the hour that is d behind mark.
@@ -263,12 +337,14 @@ type reader struct {
 }
 
 type readerPartition struct {
-	changelog, windows int64 // offsets of the last records read
-	taken              int64 // of the changelog, before anything was read again
-	rows               map[string]*row
-	shown              map[at]int64
-	final              map[at]bool      // its window record came
-	closed             map[string]int64 // the newest of those, by key
+	changelog, windows, hours int64 // offsets of the last records read
+	taken                     int64 // of the changelog, before anything was read again
+	rows                      map[string]*row
+	shown                     map[at]int64
+	final                     map[at]bool      // its window record came
+	closed                    map[string]int64 // the newest of those, by key
+	summed                    int64            // all hours that begin before came
+	sums                      map[at]int64     // those that came
 }
 
 func newReader(t *testing.T, w *world) *reader {
@@ -277,7 +353,7 @@ func newReader(t *testing.T, w *world) *reader {
 		Retention: time.Duration(paneRetention) * time.Millisecond, HourRetention: time.Duration(hoursRetention) * time.Millisecond,
 	})}
 	for range w.partitions {
-		r.parts = append(r.parts, readerPartition{rows: map[string]*row{}, shown: map[at]int64{}, final: map[at]bool{}, closed: map[string]int64{}})
+		r.parts = append(r.parts, readerPartition{rows: map[string]*row{}, shown: map[at]int64{}, final: map[at]bool{}, closed: map[string]int64{}, summed: window.None, sums: map[at]int64{}})
 	}
 	return r
 }
@@ -285,7 +361,7 @@ func newReader(t *testing.T, w *world) *reader {
 // rewind has a topic read again from some earlier record.
 func (r *reader) rewind(partition int) {
 	p := &r.parts[partition]
-	position := pick(r.rng, &p.changelog, &p.windows)
+	position := pick(r.rng, &p.changelog, &p.windows, &p.hours)
 	*position = r.rng.Int64N(*position + 1)
 }
 
@@ -349,6 +425,29 @@ func (r *reader) close(partition int) bool {
 	}
 	maps.DeleteFunc(p.shown, func(a at, _ int64) bool { return r.hidden(partition, a) && !p.final[a] })
 	return true
+}
+
+// sum delivers the next record of hours, false when there is none.
+func (r *reader) sum(partition int) bool {
+	p := &r.parts[partition]
+	log := r.partitions[partition].hours
+	i := slices.IndexFunc(log, func(b batch) bool { return b.offset > p.hours })
+	if i < 0 {
+		return false
+	}
+	b := log[i]
+	p.hours = b.offset
+	if err := r.view.Hours(int32(partition), slices.Clone(b.value)); err != nil {
+		r.Fatal(err)
+	}
+	p.summed = max(p.summed, b.mark)
+	maps.Copy(p.sums, b.counts)
+	return true
+}
+
+// cut returns the time before which a partition is told by hours.
+func (r *reader) cut(partition int) int64 {
+	return min(before(r.mark, paneRetention), r.parts[partition].summed)
 }
 
 // hidden tells whether the window record of a pane came, or never will: it expired
@@ -428,10 +527,20 @@ func (r *reader) check(q views.Query) {
 		}
 	} else {
 		r.checkSpan(q, a)
-		for _, p := range r.parts {
+		for i, p := range r.parts {
+			add := func(line at, n int64) {
+				if line.start >= a.Span.From && line.start < a.Span.To {
+					want[at{line.key, stepOf(line.start, a)}] += n
+				}
+			}
 			for pane, n := range p.shown {
-				if pane.start >= a.Span.From && pane.start < a.Span.To {
-					want[at{pane.key, stepOf(pane.start, a)}] += n
+				if pane.start >= r.cut(i) {
+					add(pane, n)
+				}
+			}
+			for of, n := range p.sums {
+				if of.start < r.cut(i) {
+					add(of, n)
 				}
 			}
 		}
@@ -501,9 +610,17 @@ func (r *reader) checkSpan(q views.Query, a views.Answer) {
 func (r *reader) checkTruth() {
 	expired := before(r.mark, hoursRetention)
 	for i, p := range r.partitions {
+		sums := map[at]int64{}
 		for a, n := range p.counted {
-			if got := r.parts[i].shown[a]; a.start >= expired && got != n {
+			if a.start < r.cut(i) {
+				sums[at{a.key, a.start / hour * hour}] += n
+			} else if got := r.parts[i].shown[a]; got != n {
 				r.Fatalf("pane %v is %d, counted were %d", a, got, n)
+			}
+		}
+		for of, n := range sums {
+			if got := r.parts[i].sums[of]; of.start >= expired && got != n {
+				r.Fatalf("hour %v is %d, counted were %d", of, got, n)
 			}
 		}
 	}

@@ -145,8 +145,11 @@ func (v *View[M, P]) known() (n int) {
 func (v *View[M, P]) allSeries() []series[M, P] {
 	all := make([]series[M, P], 0, v.known())
 	for _, p := range v.partitions {
+		cut := v.cut(p)
 		for _, s := range p.order {
-			all = append(all, *s)
+			one := *s
+			one.cut = cut
+			all = append(all, one)
 		}
 	}
 	return all
@@ -239,7 +242,7 @@ func (l *stepper[M, P]) addOpen() error {
 	}
 	for i := range l.row.Open {
 		start := l.row.Open[i].Start
-		if start <= l.series.closed || !l.in(start) {
+		if !l.series.open(start) || !l.in(start) {
 			continue
 		}
 		if err := l.enter(start); err != nil {

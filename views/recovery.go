@@ -13,7 +13,10 @@ type Stream string
 const (
 	Changelog Stream = "changelog"
 	Closed    Stream = "windows"
+	Summed    Stream = "hours"
 )
+
+var allStreams = [...]Stream{Changelog, Closed, Summed}
 
 // Recovery is how far a View has come with what was there at the start.
 type Recovery struct {
@@ -22,11 +25,10 @@ type Recovery struct {
 	Missing string  // in words; empty when ready
 }
 
-// recovery follows both streams of all partitions. It is safe for concurrent use.
+// recovery follows the streams of all partitions. It is safe for concurrent use.
 type recovery struct {
-	mu      sync.Mutex
-	streams [2]Stream
-	parts   map[Stream][]part
+	mu    sync.Mutex
+	parts map[Stream][]part
 }
 
 type part struct {
@@ -36,8 +38,8 @@ type part struct {
 }
 
 func newRecovery(partitions int32) *recovery {
-	r := &recovery{streams: [...]Stream{Changelog, Closed}, parts: map[Stream][]part{}}
-	for _, s := range r.streams {
+	r := &recovery{parts: map[Stream][]part{}}
+	for _, s := range allStreams {
 		r.parts[s] = make([]part, partitions)
 	}
 	return r
@@ -55,19 +57,19 @@ func (v *View[M, P]) Restoring(s Stream, partition int32, read, end int64) {
 	p.done = p.done || read >= end
 }
 
-// Recovered tells that the partitions of a stream, all when none is named, have
-// been read to the end that they had at the start.
-func (v *View[M, P]) Recovered(s Stream, partitions ...int32) {
+// Recovered tells that all partitions of some streams, of all when none is named, have been
+// read to the end that they had at the start.
+func (v *View[M, P]) Recovered(streams ...Stream) {
 	r := v.recovery
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(partitions) == 0 {
+	if len(streams) == 0 {
+		streams = allStreams[:]
+	}
+	for _, s := range streams {
 		for i := range r.parts[s] {
 			r.parts[s][i].done = true
 		}
-	}
-	for _, i := range partitions {
-		r.parts[s][i].done = true
 	}
 }
 
@@ -80,7 +82,7 @@ func (v *View[M, P]) Recovery() Recovery {
 	var ratio float64
 	var missing []string
 	all := 0
-	for _, s := range r.streams {
+	for _, s := range allStreams {
 		open := 0
 		for _, p := range r.parts[s] {
 			all++

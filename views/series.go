@@ -13,31 +13,27 @@ import (
 const none int64 = math.MaxInt64
 
 // series is what is kept of one series: encoded, because most of it is never
-// looked at again. A pane is in one of hours, folding, panes, left and row; in the
-// last two it counts only when it is newer than closed. Bytes are never written to,
-// so that a copy of the struct stays what the series was.
+// looked at again. Up to a time, its cut, it is told by the hours, and from there on by
+// its panes: each of those is in one of panes, left and row, and in the last two it counts
+// only when it is newer than closed. Bytes are never written to, so that a copy of the
+// struct stays what the series was.
 type series[M any, P tables.Measure[M]] struct {
 	key   string
 	row   []byte // nil: forgotten by its table, or not come yet
 	first int64  // the oldest pane open in row; none when there is none
 
 	closed int64   // newest pane whose window record came, window.None before
-	hours  *hours  // nil: none yet
+	hours  history // sums of all panes of an hour
 	panes  history // with a window record
 	left   history // left the row, and no window record yet
-}
 
-// hours are the sums of panes with a window record. They are replaced, not changed.
-type hours struct {
-	complete history
-	folding  []byte // the newest hour, which panes are still added to
-	folded   int64  // start of it
+	cut int64 // only in copies; see partition.cut
 }
 
 func newSeries[M any, P tables.Measure[M]](key string, pane int64) *series[M, P] {
 	return &series[M, P]{
 		key: key, first: none, closed: window.None,
-		panes: history{unit: pane}, left: history{unit: pane},
+		hours: history{unit: hour}, panes: history{unit: pane}, left: history{unit: pane},
 	}
 }
 
@@ -75,76 +71,37 @@ func (s *series[M, P]) addWindow(start int64, body []byte) {
 	s.left.expire(start + 1)
 }
 
-// foldBatch is how many panes are gathered before they are folded into an hour:
-// each time costs decoding and encoding the hour.
-const foldBatch = 16
-
-// fold moves up to foldBatch panes that start before t into their hours.
-func (s *series[M, P]) fold(t int64) error {
-	n := 0
-	for n < foldBatch && s.panes.n > 0 {
-		var sum M
-		at, took := floor(s.panes.first(), hour), 0
-		for start, body := range s.panes.all() {
-			if start >= min(t, at+hour) || n+took == foldBatch {
-				break
-			}
-			if err := s.merge(&sum, start, body); err != nil {
-				return err
-			}
-			took++
-		}
-		if took == 0 {
-			break
-		}
-		if err := s.addHour(at, &sum); err != nil {
-			return err
-		}
-		s.panes.drop(took)
-		n += took
+// addHour adds the sum of an hour. One that came before changes nothing.
+func (s *series[M, P]) addHour(start int64, body []byte) {
+	if s.hours.n == 0 || start > s.hours.last {
+		s.hours.append(start, body)
 	}
-	return nil
 }
 
-// addHour adds sum to the hour at start, the newest or a later one. It stands apart
-// from the others because it is replaced again and again.
-func (s *series[M, P]) addHour(start int64, sum *M) error {
-	h := hours{complete: history{unit: hour}}
-	if s.hours != nil {
-		h = *s.hours
-		if h.folded != start {
-			h.complete.append(h.folded, h.folding)
-		} else if err := s.merge(sum, start, h.folding); err != nil {
-			return err
-		}
-	}
-	h.folding, h.folded = P(sum).Append(nil), start
-	s.hours = &h
-	return nil
-}
-
-// past yields start and body of everything but the row, ascending.
+// past yields start and body of everything but the row, ascending: of a copy, whose cut is
+// known.
 func (s *series[M, P]) past() iter.Seq2[int64, []byte] {
 	return func(yield func(int64, []byte) bool) {
-		if h := s.hours; h != nil {
-			for start, body := range h.complete.all() {
-				if !yield(start, body) {
-					return
-				}
+		for start, body := range s.hours.all() {
+			if start >= s.cut {
+				break
 			}
-			if !yield(h.folded, h.folding) {
+			if !yield(start, body) {
 				return
 			}
 		}
 		for _, h := range []*history{&s.panes, &s.left} {
 			for start, body := range h.all() {
-				if !yield(start, body) {
+				if start >= s.cut && !yield(start, body) {
 					return
 				}
 			}
 		}
 	}
 }
+
+// open reports whether a pane of the row counts, of a copy.
+func (s *series[M, P]) open(start int64) bool { return start > s.closed && start >= s.cut }
 
 // merge adds an encoded measure to sum.
 func (s *series[M, P]) merge(sum *M, start int64, body []byte) error {
@@ -156,23 +113,14 @@ func (s *series[M, P]) merge(sum *M, start int64, body []byte) error {
 	return nil
 }
 
-// expire forgets what starts before t. A pane that left the row and is that old
-// waits no more: its window record may itself have expired.
-func (s *series[M, P]) expire(t int64) {
-	s.left.expire(t)
-	h := s.hours
-	switch {
-	case h == nil:
-	case h.folded < t: // the newest
-		s.hours = nil
-	case h.complete.n > 0 && h.complete.first() < t:
-		left := *h
-		left.complete.expire(t)
-		s.hours = &left
-	}
+// expire forgets the panes that start before cut and the hours that start before t.
+func (s *series[M, P]) expire(cut, t int64) {
+	s.panes.expire(cut)
+	s.left.expire(cut)
+	s.hours.expire(t)
 }
 
 // empty reports whether nothing is left of the series.
 func (s *series[M, P]) empty() bool {
-	return s.row == nil && s.hours == nil && s.panes.n == 0 && s.left.n == 0
+	return s.row == nil && s.hours.n == 0 && s.panes.n == 0 && s.left.n == 0
 }

@@ -55,25 +55,13 @@ func (s *series[M, P]) history(pane, from int64, visit func(Part) error) error {
 		}
 		return visit(Part{Span: tables.Span{From: start, To: end}, Body: body, InSpan: true, InEver: s.row == nil})
 	}
-	if h := s.hours; h != nil {
-		for start, body := range h.complete.all() {
-			if err := add(start, start+hour, body); err != nil {
-				return err
-			}
+	for start, body := range s.past() {
+		length := pane
+		if start < s.cut {
+			length = hour
 		}
-		end := h.folded + hour
-		if s.panes.n > 0 { // of an hour that is being folded
-			end = min(end, s.panes.first())
-		}
-		if err := add(h.folded, end, h.folding); err != nil {
+		if err := add(start, start+length, body); err != nil {
 			return err
-		}
-	}
-	for _, h := range []*history{&s.panes, &s.left} {
-		for start, body := range h.all() {
-			if err := add(start, start+pane, body); err != nil {
-				return err
-			}
 		}
 	}
 	if s.row == nil {
@@ -82,7 +70,7 @@ func (s *series[M, P]) history(pane, from int64, visit func(Part) error) error {
 	row, _ := tables.NewRowReader(s.row) // it keeps its error
 	for row.Next() {
 		span := tables.Span{From: row.Start, To: row.Start + pane}
-		if err := visit(Part{Span: span, Body: row.Body, InSpan: row.Start > s.closed && span.To > from, InEver: true}); err != nil {
+		if err := visit(Part{Span: span, Body: row.Body, InSpan: s.open(row.Start) && span.To > from, InEver: true}); err != nil {
 			return err
 		}
 	}

@@ -3,12 +3,12 @@
 //
 //	<group>-table    ── Update ──▶ row of a series: running total, open panes ┐
 //	                               progress: watermark                        ├─▶ Query, Series, Watermark
-//	<table>-windows  ── Windows ─▶ closed panes: one by one for two hours,    ┘
-//	                               by the hour for 35 days
+//	<table>-windows  ── Windows ─▶ closed panes, kept for two hours           │
+//	<table>-hours    ── Hours ───▶ their sums by the hour, kept for 35 days   ┘
 //
-// The two topics are read independently of each other, so a pane may be in both,
-// or for a moment in neither. A View counts each pane of a series once and never
-// takes back what it showed:
+// The topics are read independently of each other, so a pane may be in all of them, or
+// for a moment in none. A View counts each pane of a series once and never takes back
+// what it showed:
 //
 //   - The window record of a pane is final and hides the pane in the row, which
 //     may lag behind. Windows of a series come in ascending order, so one number
@@ -16,6 +16,8 @@
 //     records that are read again harmless.
 //   - A pane that left the row stays, as it was in the last row that held it,
 //     until its window record is there.
+//   - What is older than the retention of panes is told by the hours, once all hours of
+//     the partition up to there have come; before it by the panes, whatever hours came.
 //
 // A View starts no goroutine and knows neither Kafka nor what its measures mean.
 package views
@@ -45,8 +47,8 @@ type Options struct {
 	Assemblers int          // partitions whose watermarks the table waits for
 
 	// Retention is how far behind the newest watermark closed panes are kept one
-	// by one, at least; they leave by whole hours, whose sums are kept for
-	// HourRetention. 0 means the default.
+	// by one, at least; they leave by whole hours, once their sums have come, which are
+	// kept for HourRetention. 0 means the default.
 	Retention     time.Duration
 	HourRetention time.Duration
 
@@ -71,6 +73,7 @@ type View[M any, P tables.Measure[M]] struct {
 type partition[M any, P tables.Measure[M]] struct {
 	offset   int64 // of the last record of the changelog; -1 before
 	progress tables.Progress
+	summed   int64 // all hours that begin before have come
 	series   map[string]*series[M, P]
 	order    []*series[M, P] // the same; see tend
 	next     int             // in order
@@ -90,7 +93,7 @@ func New[M any, P tables.Measure[M]](o Options) *View[M, P] {
 	}
 	v := &View[M, P]{o: o, newest: window.None, mark: window.None, recovery: newRecovery(o.Partitions)}
 	for range o.Partitions {
-		v.partitions = append(v.partitions, &partition[M, P]{offset: -1, series: map[string]*series[M, P]{}})
+		v.partitions = append(v.partitions, &partition[M, P]{offset: -1, summed: window.None, series: map[string]*series[M, P]{}})
 	}
 	return v
 }
@@ -228,12 +231,11 @@ func (v *View[M, P]) Windows(partition int32, value []byte) error {
 	return nil
 }
 
-func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) (err error) {
+func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error {
 	if r.Header.HasWatermark {
 		v.mark = max(v.mark, r.Header.Watermark)
 	}
-	folded, expired := v.foldedBefore(), v.expiredBefore()
-	touched := 0
+	old, touched := max(v.cut(p), v.expiredBefore()), 0
 	for r.Next() {
 		if err := v.checkPane(r.Pane); err != nil {
 			return err
@@ -241,34 +243,97 @@ func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) (err 
 		v.newest = max(v.newest, r.Pane)
 		s := p.series[string(r.Key)]
 		switch {
-		case r.Pane < expired, s != nil && r.Pane <= s.closed:
+		case s != nil && r.Pane <= s.closed:
 			continue
 		case s == nil:
 			s = v.insert(p, string(r.Key))
 		}
-		body := r.Body
-		if v.o.Trim != nil {
-			if v.trimmed, err = v.o.Trim(v.trimmed[:0], body); err != nil {
-				return err
-			}
-			body = v.trimmed
+		body, err := v.trim(r.Body)
+		if err != nil {
+			return err
 		}
 		s.addWindow(r.Pane, body)
+		s.panes.expire(old)
 		touched++
-		if s.panes.reaches(foldBatch, folded) {
-			if err := s.fold(folded); err != nil {
-				return err
-			}
-		}
 	}
 	if err := r.Err(); err != nil {
 		return err
 	}
-	return v.tend(p, touched)
+	v.tend(p, touched)
+	return nil
 }
 
-// foldedBefore returns the hour before which panes may have been folded into
-// hours, window.None when none are.
+// trim returns what is kept of a body, until it is called again.
+func (v *View[M, P]) trim(body []byte) (_ []byte, err error) {
+	if v.o.Trim == nil {
+		return body, nil
+	}
+	v.trimmed, err = v.o.Trim(v.trimmed[:0], body)
+	return v.trimmed, err
+}
+
+// Hours takes in one record of the hours topic, a batch of sums of whole hours. Those that
+// were taken in before change nothing. It does not keep value; an empty one is ignored.
+func (v *View[M, P]) Hours(partition int32, value []byte) error {
+	if len(value) == 0 {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p, err := v.partition(partition)
+	if err != nil {
+		return fmt.Errorf("hours: %w", err)
+	}
+	r, err := tables.NewBatchReader(value)
+	if err == nil {
+		err = v.addHours(p, r)
+	}
+	if err != nil {
+		return fmt.Errorf("hours of partition %d: %w", partition, err)
+	}
+	return nil
+}
+
+func (v *View[M, P]) addHours(p *partition[M, P], r *tables.BatchReader) error {
+	expired, touched := v.expiredBefore(), 0
+	for r.Next() {
+		if r.Pane < expired {
+			continue
+		}
+		s := p.series[string(r.Key)]
+		if s == nil {
+			s = v.insert(p, string(r.Key))
+		}
+		body, err := v.trim(r.Body)
+		if err != nil {
+			return err
+		}
+		s.addHour(r.Pane, body)
+		touched++
+	}
+	if err := r.Err(); err != nil {
+		return err
+	}
+	if r.Header.HasWatermark {
+		p.summed = max(p.summed, r.Header.Watermark)
+	}
+	v.tend(p, touched)
+	return nil
+}
+
+// cut returns the time before which a partition is told by hours.
+func (v *View[M, P]) cut(p *partition[M, P]) int64 { return min(v.foldedBefore(), p.summed) }
+
+// Kept returns from when on panes are kept one by one, and from when on hours are, in Unix
+// milliseconds; window.None before there is a watermark.
+func (v *View[M, P]) Kept() (panes, hours int64) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.foldedBefore(), v.expiredBefore()
+}
+
+// foldedBefore returns the hour before which hours may be all that is kept, window.None
+// when there is none.
 func (v *View[M, P]) foldedBefore() int64 { return v.behind(v.o.Retention) }
 
 // expiredBefore returns the hour before which everything is forgotten.
@@ -287,18 +352,15 @@ func floor(t, size int64) int64 { return window.Panes{Size: size}.Start(t) }
 // ceil rounds t up to a multiple of size.
 func ceil(t, size int64) int64 { return floor(t+size-1, size) }
 
-// tend looks after some series, each in its turn, in case they are silent: it
-// folds, expires and removes. All of them whenever an hour ends would keep readers
-// waiting.
-func (v *View[M, P]) tend(p *partition[M, P], touched int) error {
-	folded, expired := v.foldedBefore(), v.expiredBefore()
-	for range min(touched/foldBatch+64, len(p.order)) {
+// tend looks after some series, each in its turn, in case they are silent: what need not
+// be kept any more leaves. All of them whenever an hour ends would keep readers waiting.
+func (v *View[M, P]) tend(p *partition[M, P], touched int) {
+	expired := v.expiredBefore()
+	old := max(v.cut(p), expired)
+	for range min(touched/16+64, len(p.order)) {
 		p.next %= len(p.order)
 		s := p.order[p.next]
-		if err := s.fold(folded); err != nil {
-			return err
-		}
-		s.expire(expired)
+		s.expire(old, expired)
 		if !s.empty() {
 			p.next++
 			continue
@@ -311,7 +373,6 @@ func (v *View[M, P]) tend(p *partition[M, P], touched int) error {
 			break
 		}
 	}
-	return nil
 }
 
 // Watermark returns the least watermark of all partitions in Unix milliseconds,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -81,18 +82,30 @@ type closed struct {
 // windows writes one record of closed panes.
 func (r *rig) windows(partition int32, panes ...closed) {
 	r.Helper()
+	if err := r.view.Windows(partition, batchOf(tables.BatchHeader{Assemble: partition}, panes)); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// hours writes one record of sums, with which all hours that begin before through have come.
+func (r *rig) hours(partition int32, through int64, sums ...closed) {
+	r.Helper()
+	if err := r.view.Hours(partition, batchOf(tables.BatchHeader{Watermark: through, HasWatermark: true}, sums)); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func batchOf(h tables.BatchHeader, counts []closed) []byte {
 	var w tables.BatchWriter
-	w.Reset(tables.BatchHeader{Assemble: partition})
-	for _, p := range panes {
+	w.Reset(h)
+	for _, p := range counts {
 		k := key(p.name)
 		if p.name == "overflow" {
 			k = tables.OverflowKey
 		}
 		w.Add(k, p.start, &traffic{Count: p.count})
 	}
-	if err := r.view.Windows(partition, slices.Clone(w.Bytes())); err != nil {
-		r.Fatal(err)
-	}
+	return w.Bytes()
 }
 
 // ask returns the lines of an answer as "name@step=count", in order.
@@ -209,13 +222,13 @@ func TestRangesAndSteps(t *testing.T) {
 }
 
 // A View goes on while it answers, and what it answers is of one moment: here all
-// changes with the first line, even what is folded into the newest hour.
+// changes with the first line, even what hours take the place of.
 func TestAnswerIsOfOneMoment(t *testing.T) {
 	r := newRig(t, views.Options{Retention: time.Hour})
 	names := []string{"a", "b", "c"}
 	for _, n := range names {
 		var panes []closed
-		for i := range int64(40) { // more than are folded at a time
+		for i := range int64(40) {
 			panes = append(panes, closed{n, i * pane, 1})
 		}
 		r.windows(0, panes...)
@@ -231,7 +244,9 @@ func TestAnswerIsOfOneMoment(t *testing.T) {
 			for _, n := range names {
 				r.windows(0, closed{n, 5 * hour, 2}, closed{n, 5*hour + pane, 2})
 				r.row(n, 44, 5*hour+2*pane)
+				r.hours(0, 0, closed{n, 0, 40})
 			}
+			r.hours(0, 5*hour)
 		}
 		dims, err := tables.SplitKey(k)
 		if err != nil {
@@ -257,9 +272,10 @@ func TestHoursExpireBehindAnAnswer(t *testing.T) {
 	r := newRig(t, views.Options{Retention: time.Hour, HourRetention: 4 * time.Hour})
 	r.mark(0, 4*hour)
 	for _, n := range []string{"a", "b", "c"} {
-		r.windows(0, closed{n, 0, 1}, closed{n, hour, 2}, closed{n, 2 * hour, 4})
+		r.hours(0, 0, closed{n, 0, 1}, closed{n, hour, 2}, closed{n, 2 * hour, 4})
 	}
-	r.windows(0, closed{"d", 4 * hour, 8}) // all that is old is folded
+	r.hours(0, 3*hour)
+	r.windows(0, closed{"d", 4 * hour, 8})
 	var got []string
 	if _, err := r.view.Query(everything, func(k string, m, _ *traffic, _ tables.Span, _ int64) {
 		if len(got) == 0 {
@@ -340,6 +356,28 @@ func TestOldPanesAreKeptByTheHour(t *testing.T) {
 	}
 	r.want(views.Query{From: 0, To: 39 * hour}, "")
 	r.want(everything, "b=360")
+}
+
+// Hours take the place of old panes once all hours before have come, not one by one.
+func TestHoursTakeThePlaceOfPanes(t *testing.T) {
+	r := newRig(t, views.Options{Retention: time.Hour})
+	steps := views.Query{From: 0, To: views.Newest, Step: hour}
+	r.windows(0, closed{"a", 0, 1}, closed{"a", pane, 2}, closed{"a", hour, 4}, closed{"a", 4 * hour, 8})
+	r.row("a", 0, 0, pane) // it lags behind
+	r.mark(0, 5*hour)
+	r.hours(0, 0, closed{"a", 0, 3})
+	r.want(steps, "a@0=3 a@14400000=8 a@3600000=4")
+	r.hours(0, hour, closed{"b", 0, 5})
+	r.want(steps, "a@0=3 a@14400000=8 a@3600000=4 b@0=5")
+	r.hours(0, 5*hour, closed{"a", hour, 4}, closed{"a", 4 * hour, 8})
+	r.want(steps, "a@0=3 a@14400000=8 a@3600000=4 b@0=5")
+	r.want(views.Query{From: 4 * hour, To: views.Newest, Step: pane}, "a@14400000=8")
+	r.hours(0, hour, closed{"a", 0, 3}) // read again
+	r.windows(0, closed{"b", 0, 5})     // behind the hours
+	r.want(steps, "a@0=3 a@14400000=8 a@3600000=4 b@0=5")
+	if panes, sums := r.view.Kept(); panes != 4*hour || sums != 5*hour-views.DefaultHourRetention.Milliseconds() {
+		t.Errorf("kept since %d and %d", panes, sums)
+	}
 }
 
 func TestTombstone(t *testing.T) {
@@ -442,11 +480,13 @@ func TestRecovery(t *testing.T) {
 	}
 	r.view.Recovered(views.Changelog)
 	r.view.Restoring(views.Closed, 0, 50, 100)
-	if got = r.view.Recovery(); got.Ready || got.Ratio != 0.625 {
-		t.Errorf("changelog and an eighth: %+v", got)
+	r.view.Restoring(views.Summed, 0, 25, 100)
+	if got = r.view.Recovery(); got.Ready || math.Abs(got.Ratio-2.75/6) > 1e-9 {
+		t.Errorf("changelog, and some of the others: %+v", got)
 	}
 	r.view.Restoring(views.Closed, 0, 100, 100)
-	r.view.Recovered(views.Closed, 1)
+	r.view.Restoring(views.Closed, 1, 0, 0)
+	r.view.Recovered(views.Summed)
 	if got = r.view.Recovery(); !got.Ready || got.Ratio != 1 || got.Missing != "" {
 		t.Errorf("all: %+v", got)
 	}

@@ -219,7 +219,8 @@ func event(now time.Time, fields []string) ([]byte, error) {
 var questions = map[string]func(ctx context.Context, w World, args []string) (string, error){
 	"outcomes":  askOutcomes,
 	"table":     askTable,
-	"windows":   askWindows,
+	"windows":   askWindows("-windows"),
+	"hours":     askWindows("-hours"),
 	"watermark": askWatermark,
 	"records":   askRecords,
 	"metrics":   askMetrics,
@@ -335,7 +336,15 @@ func askWatermark(ctx context.Context, w World, args []string) (string, error) {
 	return ofDay(*a.Watermark), nil
 }
 
-func askWindows(ctx context.Context, w World, args []string) (string, error) {
+// askWindows returns what asks for the closed windows of a table, in a topic whose name
+// ends like this.
+func askWindows(topic string) func(ctx context.Context, w World, args []string) (string, error) {
+	return func(ctx context.Context, w World, args []string) (string, error) {
+		return listWindows(ctx, w, args, topic)
+	}
+}
+
+func listWindows(ctx context.Context, w World, args []string, topic string) (string, error) {
 	args, only := columns(args)
 	if len(args) != 1 {
 		return "", errors.New("want the name of a table")
@@ -355,7 +364,7 @@ func askWindows(ctx context.Context, w World, args []string) (string, error) {
 	default:
 		return "", fmt.Errorf("table %s has no windows", args[0])
 	}
-	messages, err := w.Read(ctx, args[0]+"-windows")
+	messages, err := w.Read(ctx, args[0]+topic)
 	if err != nil {
 		return "", err
 	}

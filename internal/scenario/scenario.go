@@ -33,6 +33,7 @@
 //	outcomes                   records by topic, outcome and reason
 //	table NAME [QUERY] [columns=A,B]   rows, as GET /api/tables/NAME?QUERY has them
 //	windows NAME [columns=A,B] closed panes, as others read them
+//	hours NAME [columns=A,B]   their sums by the hour, likewise
 //	watermark NAME             of a table
 //	records NAME               records of an own topic, named without its prefix
 //	metrics NAME               samples of one metric

@@ -92,14 +92,7 @@ func NewTopology(g Given) (*Topology, error) {
 	}
 	assemble := processors.NewAssemble(processors.AssembleConfig{
 		Names: t.names, TablePartitions: g.Partitions, Panes: t.panes, Clock: t.clock(), Expected: t.expected,
-		Read: func(_ context.Context, partition int32, from, to int64, visit func(int64, []byte) error) error {
-			for i, r := range t.logs[topicPartition{t.names.Events(), partition}][from:to] {
-				if err := visit(from+int64(i), r.value); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		Read: t.readAgain(t.names.Events()),
 	}, t)
 	for p := range g.Partitions {
 		t.read(t.names.Events(), p, func(next int, metadata string) (task, error) {
@@ -158,6 +151,18 @@ func (t *Topology) read(topic string, partition int32, assign func(next int, met
 	t.readers = append(t.readers, reader{from: topicPartition{topic, partition}, assign: assign})
 }
 
+// readAgain returns what reads records of a topic for a stage that remembers.
+func (t *Topology) readAgain(topic string) func(ctx context.Context, partition int32, from, to int64, visit func(int64, []byte) error) error {
+	return func(_ context.Context, partition int32, from, to int64, visit func(int64, []byte) error) error {
+		for i, r := range t.logs[topicPartition{topic, partition}][from:to] {
+			if err := visit(from+int64(i), r.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // ingestTask reads records one by one.
 type ingestTask struct{ *processors.IngestTask }
 
@@ -192,21 +197,27 @@ type view struct {
 func addTable[M any, P tables.Measure[M]](t *Topology, def *tables.Table[M], windowed bool) *views.View[M, P] {
 	g := t.given
 	v := views.New[M, P](views.Options{Panes: t.panes, Partitions: g.Partitions, Assemblers: int(g.Partitions), Trim: def.Trim})
-	v.Recovered(views.Changelog)
-	v.Recovered(views.Closed)
+	v.Recovered()
 	cfg := processors.TableConfig{
-		Names: t.names, Table: def.Name, Partitions: g.Partitions, Assemblers: g.Partitions, Panes: t.panes,
+		Names: t.names, Table: def.Name, Partitions: g.Partitions, Assemblers: g.Partitions, Panes: t.panes, TotalsOnly: !windowed,
 	}
 	if windowed {
 		cfg.MaxSeries, cfg.MaxPerTenant = g.Series, g.SeriesPerTenant
 	}
 	stage := processors.NewTable[M, P](cfg, t)
-	changelog, windows := t.names.Table(def.Name), t.names.Windows(def.Name)
+	changelog, windows, hours := t.names.Table(def.Name), t.names.Windows(def.Name), t.names.Hours(def.Name)
+	history := processors.NewHistory[M, P](processors.HistoryConfig{Names: t.names, Table: def.Name, Read: t.readAgain(windows)}, t)
 	for p := range g.Partitions {
 		t.read(t.names.Partials(def.Name), p, func(int, string) (task, error) {
 			one, err := stage.Assign(p, rows{t, topicPartition{changelog, p}})
 			return batchTask[*processors.TableTask[M, P]]{one}, err
 		})
+		if windowed {
+			t.read(windows, p, func(next int, metadata string) (task, error) {
+				one, err := history.Assign(context.Background(), p, int64(next), metadata)
+				return batchTask[*processors.HistoryTask[M, P]]{one}, err
+			})
+		}
 	}
 	next := map[topicPartition]int{}
 	feed := func(topic string, take func(partition int32, offset int, r logged) error) error {
@@ -222,6 +233,9 @@ func addTable[M any, P tables.Measure[M]](t *Topology, def *tables.Table[M], win
 	}
 	t.views = append(t.views, view{queries.Of(v, def, windowed), func() error {
 		err := feed(windows, func(p int32, _ int, r logged) error { return v.Windows(p, r.value) })
+		if err == nil {
+			err = feed(hours, func(p int32, _ int, r logged) error { return v.Hours(p, r.value) })
+		}
 		if err != nil {
 			return err
 		}
