@@ -156,14 +156,32 @@ func (c Client) progress(ctx context.Context, wants []arrival) (string, bool) {
 	return strings.Join(status, ", "), done
 }
 
-// Compare compares everything: outcomes by topic, totals, and every window.
-// Nothing may be under way; see Await.
-func (c Client) Compare(ctx context.Context, truth *generate.Truth) (Differences, error) {
+// CompareTotals compares outcomes by topic, and totals. Nothing may be under way; see
+// Await.
+func (c Client) CompareTotals(ctx context.Context, truth *generate.Truth) (Differences, error) {
 	var d Differences
 	if err := c.compareRecords(ctx, truth, &d); err != nil {
 		return nil, err
 	}
-	if err := c.compareMeasures(ctx, &d, "total", truth.Total(), url.Values{"total": {"true"}}); err != nil {
+	err := c.compareMeasures(ctx, &d, "total", truth.Total(), url.Values{"total": {"true"}})
+	return d, err
+}
+
+// CompareRange compares what was counted between two times in Unix milliseconds, at which
+// windows begin: hours, where they are all that is kept. Nothing may be under way.
+func (c Client) CompareRange(ctx context.Context, truth *generate.Truth, from, to int64) (Differences, error) {
+	var d Differences
+	err := c.compareMeasures(ctx, &d, windowName(from), truth.Between(from, to), url.Values{"from": {seconds(from)}, "to": {seconds(to)}})
+	return d, err
+}
+
+func windowName(start int64) string { return "window " + time.UnixMilli(start).UTC().Format("15:04:05") }
+
+// Compare compares everything: outcomes by topic, totals, and every window, of which none
+// may be older than windows are kept. Nothing may be under way.
+func (c Client) Compare(ctx context.Context, truth *generate.Truth) (Differences, error) {
+	d, err := c.CompareTotals(ctx, truth)
+	if err != nil {
 		return nil, err
 	}
 	if truth.Undated != nil || len(truth.Windows) == 0 {
@@ -196,7 +214,7 @@ func (c Client) Compare(ctx context.Context, truth *generate.Truth) (Differences
 		}
 	}
 	for _, start := range starts {
-		name := "window " + time.UnixMilli(start).UTC().Format("15:04:05")
+		name := windowName(start)
 		m := truth.Windows[start]
 		for table, compare := range compares {
 			compare(&d, name, m, byWindow[table][start])
