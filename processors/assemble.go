@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ragstreams/codecs"
+	"ragstreams/deadletters"
 	"ragstreams/fingerprint"
 	"ragstreams/tables"
 	"ragstreams/window"
@@ -420,8 +421,8 @@ func (t *AssembleTask) late(e *codecs.PackedEvent, mark int64) {
 	}
 	t.stage.out.Send(t.stage.cfg.Names.Late(), t.partition, nil, note,
 		originHeaders(t.packed.Topic, t.packed.Partition, e.Offset, e.Time,
-			codecs.Header{Key: "reason", Value: []byte(lateWatermark)},
-			codecs.Header{Key: "lateness_ms", Value: fmt.Append(nil, lateness)})...)
+			codecs.Header{Key: deadletters.HeaderReason, Value: []byte(lateWatermark)},
+			codecs.Header{Key: deadletters.HeaderLateness, Value: fmt.Append(nil, lateness)})...)
 }
 
 // Flush sends what was gathered, and the watermark when it is due.
@@ -473,7 +474,19 @@ func (t *AssembleTask) batches(table string) *batches {
 // Horizon returns the offset of the events topic below which assemble will never
 // read again, from the metadata of its committed offset.
 func Horizon(metadata string) (int64, bool) {
-	var watermark, horizon, closed, pane int64
+	_, horizon, ok := parseAssemble(metadata)
+	return horizon, ok
+}
+
+// ClosedThrough returns the start of the newest pane that takes no more events, from the
+// metadata of assemble's committed offset; window.None: all take them.
+func ClosedThrough(metadata string) (closed int64, ok bool) {
+	closed, _, ok = parseAssemble(metadata)
+	return closed, ok
+}
+
+func parseAssemble(metadata string) (closed, horizon int64, ok bool) {
+	var watermark, pane int64
 	_, err := fmt.Sscanf(metadata, assembleMetadata, &watermark, &horizon, &closed, &pane)
-	return horizon, err == nil
+	return closed, horizon, err == nil
 }

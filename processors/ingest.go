@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ragstreams/codecs"
+	"ragstreams/deadletters"
 	"ragstreams/event"
 	"ragstreams/fingerprint"
 	"ragstreams/tables"
@@ -108,6 +109,14 @@ func (g *Ingest) Assign(partition int32, metadata string, polled func() []codecs
 // ingestMetadata is the format of the metadata of ingest's offsets: stream time
 // and newest time.
 const ingestMetadata = "ingest1 %d %d"
+
+// StreamTime returns how far a source partition had come, from the metadata of ingest's
+// committed offset.
+func StreamTime(metadata string) (streamTime int64, ok bool) {
+	var newest int64
+	_, err := fmt.Sscanf(metadata, ingestMetadata, &streamTime, &newest)
+	return streamTime, err == nil
+}
 
 // IngestTask is the work on one source partition.
 type IngestTask struct {
@@ -242,8 +251,12 @@ func (t *IngestTask) destination(route []byte) int {
 	if len(route) == 0 {
 		return int(uint64(t.record.Offset) % uint64(len(t.dests)))
 	}
-	return int(xxh3.Hash(route) % uint64(len(t.dests)))
+	return int(EventPartition(route, int32(len(t.dests))))
 }
+
+// EventPartition returns which of n partitions of the events topic the events of a
+// routing key go to; it must not be empty.
+func EventPartition(route []byte, n int32) int32 { return int32(xxh3.Hash(route) % uint64(n)) }
 
 // id hashes what makes an event the same event.
 func (t *IngestTask) id(tenant, route, id []byte) codecs.ID {
@@ -311,7 +324,7 @@ func (t *IngestTask) poison(p *codecs.Poison) {
 	t.counts[count{t.stage.cfg.Topic, OutcomePoison, string(p.Reason)}]++
 	detail := shorten([]byte(strings.ToValidUTF8(p.Detail, "\uFFFD")), maxDetail)
 	headers := originHeaders(t.stage.cfg.Topic, t.partition, r.Offset, r.Timestamp,
-		codecs.Header{Key: "reason", Value: []byte(p.Reason)}, codecs.Header{Key: "detail", Value: detail})
+		codecs.Header{Key: deadletters.HeaderReason, Value: []byte(p.Reason)}, codecs.Header{Key: deadletters.HeaderDetail, Value: detail})
 	t.divert(t.stage.cfg.Names.DLQ(), headers)
 }
 
@@ -319,9 +332,9 @@ func (t *IngestTask) late(at int64) {
 	r := t.record
 	t.counts[count{t.stage.cfg.Topic, OutcomeLate, lateStreamTime}]++
 	headers := originHeaders(t.stage.cfg.Topic, t.partition, r.Offset, r.Timestamp,
-		codecs.Header{Key: "reason", Value: []byte(lateStreamTime)},
-		codecs.Header{Key: "event_time_ms", Value: strconv.AppendInt(nil, at, 10)},
-		codecs.Header{Key: "lateness_ms", Value: strconv.AppendInt(nil, t.stage.cfg.Panes.Lateness(at, t.source.StreamTime), 10)})
+		codecs.Header{Key: deadletters.HeaderReason, Value: []byte(lateStreamTime)},
+		codecs.Header{Key: deadletters.HeaderEventTime, Value: strconv.AppendInt(nil, at, 10)},
+		codecs.Header{Key: deadletters.HeaderLateness, Value: strconv.AppendInt(nil, t.stage.cfg.Panes.Lateness(at, t.source.StreamTime), 10)})
 	t.divert(t.stage.cfg.Names.Late(), headers)
 }
 
@@ -330,7 +343,7 @@ func (t *IngestTask) late(at int64) {
 // partitions as the events topic; records of one source partition stay in order.
 func (t *IngestTask) divert(topic string, ours []codecs.Header) {
 	r := t.record
-	s := sideRecord{r.Key, r.Value, r.Headers, ours}
+	s := newSideRecord(r.Key, r.Value, r.Headers, ours)
 	s.fit()
 	headers := make([]codecs.Header, 0, len(s.theirs)+len(s.ours))
 	for _, h := range s.theirs {

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"ragstreams/codecs"
+	"ragstreams/deadletters"
 	"ragstreams/tables"
 )
 
@@ -161,8 +162,8 @@ const (
 
 // Reasons of late records: before which time they came too late.
 const (
-	lateStreamTime = "stream_time" // of their source partition
-	lateWatermark  = "watermark"   // of all sources
+	lateStreamTime = "stream_time"               // of their source partition
+	lateWatermark  = deadletters.ReasonWatermark // of all sources
 )
 
 // counts gathers what happened to records until the next flush.
@@ -178,10 +179,10 @@ func (k count) target(partitions int32) target {
 // originHeaders build the record headers of a dead letter or late record.
 func originHeaders(topic string, partition int32, offset, timestamp int64, more ...codecs.Header) []codecs.Header {
 	h := []codecs.Header{
-		{Key: "source_topic", Value: []byte(topic)},
-		{Key: "source_partition", Value: strconv.AppendInt(nil, int64(partition), 10)},
-		{Key: "source_offset", Value: strconv.AppendInt(nil, offset, 10)},
-		{Key: "source_timestamp_ms", Value: strconv.AppendInt(nil, timestamp, 10)},
+		{Key: deadletters.HeaderTopic, Value: []byte(topic)},
+		{Key: deadletters.HeaderPartition, Value: strconv.AppendInt(nil, int64(partition), 10)},
+		{Key: deadletters.HeaderOffset, Value: strconv.AppendInt(nil, offset, 10)},
+		{Key: deadletters.HeaderTimestamp, Value: strconv.AppendInt(nil, timestamp, 10)},
 	}
 	return append(h, more...)
 }

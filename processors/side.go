@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"ragstreams/codecs"
+	"ragstreams/deadletters"
 )
 
 // maxSide is the size above which a record for a side topic is cut. What a batch
@@ -17,10 +18,10 @@ const maxDetail = 512
 // Headers that say what is missing in a record of a side topic. Those of
 // originHeaders point to the original.
 const (
-	headerCut     = "cut_from_bytes"     // length that the value had
-	headerLeftOut = "headers_left_out"   // number of the original's headers
-	headerKeyCut  = "key_cut_from_bytes" // length that the key had
-	cutNoteSize   = 32                   // more than headerCut takes
+	headerCut     = deadletters.HeaderCut     // length that the value had
+	headerLeftOut = deadletters.HeaderLeftOut // number of the original's headers
+	headerKeyCut  = deadletters.HeaderKeyCut  // length that the key had
+	cutNoteSize   = 32                        // more than headerCut takes
 )
 
 // sideRecord is a record on its way to a side topic.
@@ -28,6 +29,16 @@ type sideRecord struct {
 	key, value []byte
 	theirs     []codecs.Header // of the original
 	ours       []codecs.Header // where it lies, and why it is here
+}
+
+// newSideRecord begins the record for a side topic. The mark of a replay that sent the
+// original is bounded, and counts as ours: it stays whatever is left out.
+func newSideRecord(key, value []byte, headers, ours []codecs.Header) sideRecord {
+	theirs, mark := deadletters.CutMark(headers)
+	if mark != nil {
+		ours = append(mark.Headers(), ours...)
+	}
+	return sideRecord{key, value, theirs, ours}
 }
 
 // fit bounds the size of the record. The value is cut. Where the rest would be too

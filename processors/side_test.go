@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"ragstreams/codecs"
+	"ragstreams/deadletters"
 	"ragstreams/window"
 
 	"github.com/google/go-cmp/cmp"
@@ -243,5 +244,23 @@ func TestDivertedRecords(t *testing.T) {
 	}
 	if out[1].key != nil || len(out[1].headers) != 6 { // four that point to it, reason and detail
 		t.Errorf("a record without key and headers leaves with key %q and %d headers", out[1].key, len(out[1].headers))
+	}
+}
+
+// The mark of the replay that sent a record stays when its producer's headers are left out,
+// and leaves with the record as it came.
+func TestMarkOfAReplayStays(t *testing.T) {
+	mark := deadletters.Mark{Replay: "R", By: "ana", At: time.UnixMilli(1 << 40).UTC(), Of: deadletters.Place{Topic: "analytics-dlq", Offset: 5}, Reason: "syntax", Before: 2}
+	for name, theirs := range map[string][]codecs.Header{"small": {{Key: "a", Value: []byte("b")}}, "large": {{Key: "a", Value: blob(maxSide)}}} {
+		headers := append(theirs, mark.Headers()...)
+		s := newSideRecord(nil, []byte("{"), headers, originHeaders("rag-traces", 3, 1<<40, 1<<41))
+		s.fit()
+		l, err := deadletters.Parse(deadletters.Record{Value: s.value, Headers: append(s.theirs, s.ours...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(&mark, l.Mark); d != "" || s.over() > 0 || (name == "small") != (len(l.Theirs) == 1) {
+			t.Errorf("%s: %d of the producer's headers are left, mark: %s", name, len(l.Theirs), d)
+		}
 	}
 }

@@ -24,7 +24,9 @@ var allowed = map[string][]string{
 	"kafka":             {},
 	"codecs":            {"event"},
 	"tables":            {"event", "window"},
-	"processors":        {"alerts", "codecs", "event", "fingerprint", "tables", "window"},
+	"deadletters":       {"codecs", "event", "window"},
+	"deadletters/api":   {"deadletters"},
+	"processors":        {"alerts", "codecs", "deadletters", "event", "fingerprint", "tables", "window"},
 	"views":             {"tables", "window"},
 	"metrics":           {"tables"},
 	"series":            {"tables", "views", "window"},
@@ -37,13 +39,13 @@ var allowed = map[string][]string{
 	"alerts/policy":     {"alerts", "alerts/match"},
 	"alerts/silences":   {"alerts", "alerts/match"},
 	"alerts/api":        {"alerts", "alerts/match", "alerts/silences"},
-	"app":               {"alerts", "alerts/api", "alerts/policy", "alerts/rabbitmq", "alerts/rules", "alerts/silences", "codecs", "event", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
-	"cmd/analytics":     {"alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "generate", "grafana", "kafka", "metrics", "verify"},
+	"app":               {"alerts", "alerts/api", "alerts/policy", "alerts/rabbitmq", "alerts/rules", "alerts/silences", "codecs", "deadletters", "deadletters/api", "event", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
+	"cmd/analytics":     {"alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "deadletters", "deadletters/api", "generate", "grafana", "kafka", "metrics", "verify"},
 	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},
 	"e2e":               {"alerts", "generate", "internal/scenario", "kafka", "verify", "e2e/servers"},
 	"e2e/servers":       {},
 	"internal/arch":     {},
-	"internal/scenario": {"alerts", "alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "codecs", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
+	"internal/scenario": {"alerts", "alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "codecs", "deadletters", "deadletters/api", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
 }
 
 // only lists the packages outside the module that few may use.
