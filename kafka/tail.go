@@ -30,7 +30,7 @@ const (
 // watermark.
 func tail(ctx context.Context, cl *kgo.Client, topic string, partition int32, from, end int64) (tailState, error) {
 	for from < end {
-		resp, err := fetchRaw(ctx, cl, topic, partition, from)
+		resp, err := fetchRaw(ctx, cl, topic, partition, from, fetchBytes)
 		if errors.Is(err, kerr.OffsetOutOfRange) { // records were deleted
 			first, listErr := startOffset(ctx, cl, topic, partition)
 			if listErr != nil || first <= from {
@@ -86,8 +86,9 @@ func skipEmpty(batches []byte, from int64) (next int64, data bool) {
 	return next, false
 }
 
-// fetchRaw reads once from the partition's leader, without waiting.
-func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32, from int64) (*kmsg.FetchResponseTopicPartition, error) {
+// fetchRaw reads once from the partition's leader, without waiting: up to so many bytes,
+// or the batch with the offset if that is larger.
+func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32, from int64, bytes int32) (*kmsg.FetchResponseTopicPartition, error) {
 	meta, err := kadm.NewClient(cl).Metadata(ctx, topic)
 	if err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", topic, err)
@@ -96,18 +97,22 @@ func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32
 	if detail.Err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", topic, detail.Err)
 	}
+	at, there := detail.Partitions[partition]
+	if !there {
+		return nil, fmt.Errorf("metadata of %s/%d: %w", topic, partition, kerr.UnknownTopicOrPartition)
+	}
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID = -1
-	req.MinBytes, req.MaxBytes, req.MaxWaitMillis = 0, 1<<20, 0
+	req.MinBytes, req.MaxBytes, req.MaxWaitMillis = 0, bytes, 0
 	req.IsolationLevel = 1
 	req.SessionEpoch = -1
 	p := kmsg.NewFetchRequestTopicPartition()
-	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, from, 1<<20
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, from, bytes
 	p.CurrentLeaderEpoch = -1
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID, t.Partitions = topic, detail.ID, []kmsg.FetchRequestTopicPartition{p}
 	req.Topics = []kmsg.FetchRequestTopic{t}
-	answer, err := cl.Broker(int(detail.Partitions[partition].Leader)).RetriableRequest(ctx, req)
+	answer, err := cl.Broker(int(at.Leader)).RetriableRequest(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
 	}
