@@ -43,7 +43,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	r.stages = &stages{
 		o: &o, progress: progress, sources: r.sources, status: r.status,
-		notes: newStatus(), sessions: map[string]map[int]*kafka.Session{}, observe: observer.Committed, eventAge: observer.EventAge, cut: observer.LabelsCut,
+		notes: newStatus(), sessions: map[string]map[int]*kafka.Session{}, observe: observer.Committed, eventAge: observer.EventAge, cut: observer.LabelsCut, replayed: observer.Replayed,
 	}
 	for _, label := range processors.Labels {
 		observer.LabelsCut(label, 0)

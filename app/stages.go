@@ -25,6 +25,7 @@ type stages struct {
 	observe  func(group string, took time.Duration, committed bool)
 	eventAge func(age time.Duration)
 	cut      func(label string, n int64)
+	replayed func(topic, reason string, n int64)
 
 	mu       sync.Mutex
 	sessions map[string]map[int]*kafka.Session // by group and number
@@ -107,7 +108,7 @@ func (s *stages) ingest(topic string, partitions int32, start kafka.Start) []mem
 			start = kafka.Start{} // a topic that is made again is new
 			return s.runSession(ctx, group, topic, "", i, true, func(out processors.Output) stage {
 				cfg := ingestConfig(s.o, topic, s.progress)
-				cfg.LabelsCut = s.cut
+				cfg.LabelsCut, cfg.Replayed = s.cut, s.replayed
 				g := processors.NewIngest(cfg, out)
 				return stage{g.Graph(), func(_ context.Context, a kafka.Assignment) (kafka.Task, error) {
 					return g.Assign(a.Partition, a.Metadata, a.Polled)

@@ -25,6 +25,9 @@ const (
 	ReasonFuture       Reason = "future"        // too far ahead of the clock; judged by ingest
 )
 
+// Reasons are all of them.
+var Reasons = []Reason{ReasonEmpty, ReasonSyntax, ReasonWrongType, ReasonMissingField, ReasonTooLarge, ReasonFuture}
+
 // Poison says why a record will never be an event.
 type Poison struct {
 	Reason Reason

@@ -83,6 +83,7 @@ var (
 	seriesCount   = define("analytics_series", Gauge, "Series of the table, in partitions owned by this instance.", "table")
 	overflow      = define("analytics_series_overflow_total", Counter, "Events counted in the overflow series because of a limit.", "table")
 	labelsCut     = define("analytics_labels_cut_total", Counter, "Values of events that were too long: cut, or left out as a sample (trace_id).", "label")
+	replayed      = define("analytics_records_replayed_total", Counter, "Records read from source topics that a replay had sent, by why they had been dead letters or late.", "topic", "reason")
 	restoreRatio  = define("analytics_restore_progress_ratio", Gauge, "How much of the table this instance has read since it started.", "table")
 	eventAge      = define("analytics_event_age_seconds", Histogram, "Age of the newest event of a transaction when assemble commits it.")
 	commitSeconds = define("analytics_commit_duration_seconds", Histogram, "How long commits took, flush included.", "group", "result")

@@ -361,6 +361,21 @@ analytics_labels_cut_total{label="tenant"} 0
 	}
 }
 
+func TestReplayed(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	o := metrics.NewObserver(reg, "v1", func() bool { return true })
+	o.Replayed("rag-traces", "syntax", 2)
+	o.Replayed("rag-traces", "syntax", 1)
+	want := `
+# HELP analytics_records_replayed_total Records read from source topics that a replay had sent, by why they had been dead letters or late.
+# TYPE analytics_records_replayed_total counter
+analytics_records_replayed_total{reason="syntax",topic="rag-traces"} 3
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "analytics_records_replayed_total"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDocsNameEveryMetricOnce(t *testing.T) {
 	seen := map[string]bool{}
 	for _, d := range metrics.Docs() {

@@ -14,6 +14,7 @@ type Observer struct {
 	commits *prometheus.HistogramVec
 	age     prometheus.Observer
 	cut     *prometheus.CounterVec
+	again   *prometheus.CounterVec
 }
 
 // NewObserver registers its metrics, those that say what was built, and whether any
@@ -21,11 +22,15 @@ type Observer struct {
 func NewObserver(reg prometheus.Registerer, version string, isBehind func() bool) *Observer {
 	age := newHistogramVec(eventAge)
 	o := &Observer{commits: newHistogramVec(commitSeconds), age: age.WithLabelValues(),
-		cut: prometheus.NewCounterVec(prometheus.CounterOpts{Name: labelsCut.Name, Help: labelsCut.Help}, labelsCut.Labels)}
+		cut: newCounterVec(labelsCut), again: newCounterVec(replayed)}
 	unread := collector(func(ch chan<- prometheus.Metric) { ch <- behind.value(truth(isBehind())) })
 	build := collector(func(ch chan<- prometheus.Metric) { ch <- buildInfo.value(1, version, runtime.Version()) })
-	reg.MustRegister(o.commits, age, o.cut, unread, build)
+	reg.MustRegister(o.commits, age, o.cut, o.again, unread, build)
 	return o
+}
+
+func newCounterVec(m *metric) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: m.Name, Help: m.Help}, m.Labels)
 }
 
 func newHistogramVec(m *metric) *prometheus.HistogramVec {
@@ -48,6 +53,12 @@ func (o *Observer) Committed(group string, took time.Duration, held bool) {
 // 0 is shown from the start, so that its first increase is seen. It counts what
 // this instance did, and a value again when its transaction is done again.
 func (o *Observer) LabelsCut(label string, n int64) { o.cut.WithLabelValues(label).Add(float64(n)) }
+
+// Replayed counts records of a source topic that a replay had sent. It counts as LabelsCut
+// does.
+func (o *Observer) Replayed(topic, reason string, n int64) {
+	o.again.WithLabelValues(topic, reason).Add(float64(n))
+}
 
 // EventAge notes how old the newest event of a transaction was at its commit.
 func (o *Observer) EventAge(age time.Duration) { o.age.Observe(max(0, age.Seconds())) }

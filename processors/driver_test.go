@@ -18,14 +18,15 @@ import (
 // stage sends is a record in a log, and the next stage reads it there. One source
 // topic with any number of partitions, one partition of everything else.
 type driver struct {
-	t      *testing.T
-	names  processors.Names
-	panes  window.Panes
-	wall   time.Time
-	mono   time.Duration
-	logs   map[string][]sent // by topic
-	source int64             // offset of the next source record
-	cut    map[string]int64  // values that were too long, by label
+	t        *testing.T
+	names    processors.Names
+	panes    window.Panes
+	wall     time.Time
+	mono     time.Duration
+	logs     map[string][]sent // by topic
+	source   int64             // offset of the next source record
+	cut      map[string]int64  // values that were too long, by label
+	replayed map[string]int64  // records that a replay had sent, by topic and reason
 
 	progress  *processors.Progress
 	ingest    []*ingester
@@ -90,7 +91,7 @@ func (r rows) All(visit func(key string, value []byte) bool) {
 func newDriver(t *testing.T, n int32, configure ...func(*processors.IngestConfig)) *driver {
 	d := &driver{
 		t: t, names: processors.Names{Prefix: "analytics-"}, panes: window.Panes{Size: 10_000, Grace: 60_000},
-		wall: at("13:00:00"), logs: map[string][]sent{}, cut: map[string]int64{},
+		wall: at("13:00:00"), logs: map[string][]sent{}, cut: map[string]int64{}, replayed: map[string]int64{},
 	}
 	d.configure = configure
 	d.progress = processors.NewProgress(d.panes, d.clock())
@@ -118,6 +119,7 @@ func (d *driver) startStages() {
 		MaxFuture: 5 * time.Minute, IdleAfter: 30 * time.Second, BehindAfter: time.Hour, AheadLimit: 5 * time.Minute,
 		Progress: d.progress, Clock: d.clock(),
 		LabelsCut: func(label string, n int64) { d.cut[label] += n },
+		Replayed:  func(topic, reason string, n int64) { d.replayed[topic+"/"+reason] += n },
 	}
 	for _, c := range d.configure {
 		c(&ingest)

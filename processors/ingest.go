@@ -40,6 +40,9 @@ type IngestConfig struct {
 	// A flush whose transaction aborts is done again, so a value may be told of
 	// twice.
 	LabelsCut func(label string, n int64)
+	// Replayed is told likewise how many records a replay had sent, by why each had been
+	// on a side topic.
+	Replayed func(topic, reason string, n int64)
 }
 
 // reportInterval is how often a partition reports when nothing changes.
@@ -94,7 +97,7 @@ func (g *Ingest) Assign(partition int32, metadata string, polled func() []codecs
 		labels: labels{max: c.LabelBytes},
 		dests:  make([]codecs.PackedWriter, c.EventPartitions),
 		serial: make([]uint64, c.EventPartitions),
-		dims:   map[string]int32{}, groups: map[uint64][]numbered{}, counts: counts{},
+		dims:   map[string]int32{}, groups: map[uint64][]numbered{}, counts: counts{}, replays: map[string]int64{},
 		records: newBatches(g.out, c.Names.Partials(tables.RecordsTable.Name), c.RecordPartitions, 0),
 		stride:  firstStride,
 	}
@@ -139,9 +142,10 @@ type IngestTask struct {
 	groups  map[uint64][]numbered
 	counts  counts
 	records *batches
-	in      int64         // records since the last flush
-	clock   int64         // wall clock of the records in hand
-	now     time.Duration // monotonic clock of the same
+	in      int64            // records since the last flush
+	replays map[string]int64 // of those, sent by a replay; by reason
+	clock   int64            // wall clock of the records in hand
+	now     time.Duration    // monotonic clock of the same
 	stride  stride
 
 	reported   window.Report
@@ -186,6 +190,9 @@ func (t *IngestTask) Process(records []codecs.Record) {
 func (t *IngestTask) one() {
 	t.in++
 	r, e := t.record, &t.event
+	if _, mark := deadletters.CutMark(r.Headers); mark != nil {
+		t.replays[knownReason(mark.Reason)]++
+	}
 	if poison := t.json.Decode(r.Value, e); poison != nil {
 		t.poison(poison)
 		return
@@ -384,6 +391,12 @@ func (t *IngestTask) Flush(atEnd bool) (string, error) {
 	t.records.flush(window.None)
 	clear(t.counts)
 	t.labels.tell(c.LabelsCut)
+	for reason, n := range t.replays {
+		if c.Replayed != nil {
+			c.Replayed(c.Topic, reason, n)
+		}
+	}
+	clear(t.replays)
 	return fmt.Sprintf(ingestMetadata, t.source.StreamTime, t.source.NewestTime), nil
 }
 

@@ -23,6 +23,7 @@ package processors
 
 import (
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"time"
 
@@ -165,6 +166,15 @@ const (
 	lateStreamTime = "stream_time"               // of their source partition
 	lateWatermark  = deadletters.ReasonWatermark // of all sources
 )
+
+// knownReason returns a reason for which a record may be on a side topic, or "other": a
+// header may hold anything, and labels are a closed set.
+func knownReason(reason string) string {
+	if slices.Contains(codecs.Reasons, codecs.Reason(reason)) || reason == lateStreamTime || reason == lateWatermark {
+		return reason
+	}
+	return "other"
+}
 
 // counts gathers what happened to records until the next flush.
 type counts map[count]int64
