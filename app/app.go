@@ -74,13 +74,16 @@ func Run(ctx context.Context, o Options) error {
 	return group.Wait()
 }
 
-// handler serves console, tables, alerts, health and metrics; watch is nil without rules.
+// handler serves console, tables, alerts, dead letters, health and metrics; watch is nil without rules.
 func handler(r *run, tables []queries.Table, watch *alerting, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, Registry: registry, ErrorLog: slog.NewLogLogger(r.o.Logger.Handler(), slog.LevelError),
 	}))
 	mux.Handle("/api/v2/", alertsHandler(watch, r.o))
+	letters := deadLettersHandler(r.o)
+	mux.Handle("/api/dlq", letters)
+	mux.Handle("/api/dlq/", letters)
 	var files *ruleFiles
 	if watch != nil {
 		files = watch.files

@@ -156,9 +156,7 @@ func runBacktest(ctx context.Context, o Options, b Backtest, progressEvery time.
 	if err != nil {
 		return nil, err
 	}
-	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := kafka.Reachable(reach, o.Kafka); err != nil {
+	if err := Reachable(ctx, o); err != nil {
 		return nil, err
 	}
 	ofTables, ofEvaluations := set.WarmUp()

@@ -31,9 +31,7 @@ func Check(ctx context.Context, o Options) ([]string, error) {
 		}
 		lines = append(lines, fmt.Sprintf("queues: %d in %s", len(topology.Queues), o.Topology))
 	}
-	reach, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := kafka.Reachable(reach, o.Kafka); err != nil {
+	if err := Reachable(ctx, o); err != nil {
 		return lines, err
 	}
 	lines = append(lines, "Kafka: reached at "+strings.Join(o.Kafka.Brokers, ","))
@@ -58,6 +56,13 @@ func Check(ctx context.Context, o Options) ([]string, error) {
 		return lines, fmt.Errorf("topics: %w", err)
 	}
 	return append(lines, "ready to run"), nil
+}
+
+// Reachable reports whether Kafka answers before people think that nothing happens.
+func Reachable(ctx context.Context, o Options) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return kafka.Reachable(ctx, o.Kafka)
 }
 
 // Topology describes groups and topics, as `analytics topology` prints them.

@@ -241,7 +241,7 @@ type Gone struct {
 }
 
 func (g *Gone) Error() string {
-	return fmt.Sprintf("the original of %s, %s, is gone: %s: nothing was sent; give it a whole value with --value-file if you have it", g.Letter, g.Source, g.Why)
+	return fmt.Sprintf("the original of %s, %s, is gone: %s: only a whole value, given by hand, can be sent in its place", g.Letter, g.Source, g.Why)
 }
 
 // original returns the record as it was sent to its source topic. Where the letter does

@@ -1,0 +1,297 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"ragstreams/deadletters"
+	"ragstreams/deadletters/api"
+	"ragstreams/window"
+)
+
+// shelf is a log with one partition of each topic.
+type shelf struct {
+	records map[string][]deadletters.Record
+	sent    []deadletters.Record
+	fails   error // of reading
+	stops   error // of sending
+}
+
+func (s *shelf) put(topic, value string, source deadletters.Place, more ...deadletters.Header) {
+	n := int64(len(s.records[topic]))
+	headers := append([]deadletters.Header{{Key: "producer", Value: []byte("x")}}, header(deadletters.HeaderTopic, source.Topic), header(deadletters.HeaderPartition, "0"),
+		header(deadletters.HeaderOffset, strconv.FormatInt(source.Offset, 10)), header(deadletters.HeaderTimestamp, "5"))
+	s.records[topic] = append(s.records[topic], deadletters.Record{
+		Topic: topic, Offset: n, Timestamp: now.UnixMilli() + n, Value: []byte(value), Headers: append(headers, more...),
+	})
+}
+
+func header(key, value string) deadletters.Header {
+	return deadletters.Header{Key: key, Value: []byte(value)}
+}
+
+func (s *shelf) Spans(_ context.Context, topic string, since time.Time) (deadletters.Spans, error) {
+	return deadletters.Spans{0: {From: 0, To: int64(len(s.records[topic]))}}, s.fails
+}
+
+func (s *shelf) Read(_ context.Context, topic string, _ int32, span deadletters.Span, visit func(deadletters.Record) error) error {
+	for _, r := range s.records[topic][span.From:span.To] {
+		if err := visit(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *shelf) At(_ context.Context, p deadletters.Place) (deadletters.Record, string, error) {
+	if records := s.records[p.Topic]; p.Offset < int64(len(records)) {
+		return records[p.Offset], "", nil
+	}
+	return deadletters.Record{}, "it was deleted", nil
+}
+
+var now = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+
+const good = `{"event_type":"x","event_id":"a","timestamp":"2026-11-28T12:00:00Z"}`
+
+// newServer serves a dead letter that would be counted, one that would not, one whose
+// original is gone, and a late record.
+func newServer(t *testing.T) (*shelf, http.Handler) {
+	s := &shelf{records: map[string][]deadletters.Record{}}
+	s.put("a-dlq", good, deadletters.Place{Topic: "rag-traces", Offset: 10}, header("reason", "too_large"), header("detail", "long"))
+	s.put("a-dlq", "\xff", deadletters.Place{Topic: "rag-traces", Offset: 11}, header("reason", "syntax"))
+	s.put("a-dlq", "{", deadletters.Place{Topic: "rag-traces", Offset: 12}, header("reason", "too_large"), header("cut_from_bytes", "900000"))
+	s.put("a-late", good, deadletters.Place{Topic: "rag-traces", Offset: 13}, header("reason", "stream_time"), header("event_time_ms", "7"), header("lateness_ms", "1500"))
+	return s, api.Handler(api.Options{DLQ: "a-dlq", Late: "a-late", Open: func() (*deadletters.Box, func(), error) {
+		return &deadletters.Box{
+			Log: s, Now: func() time.Time { return now },
+			Send: func(_ context.Context, records []deadletters.Record) ([]error, error) {
+				each := make([]error, len(records))
+				if s.stops != nil {
+					each[0] = s.stops
+				} else {
+					s.sent = append(s.sent, records...)
+				}
+				return each, s.stops
+			},
+			Judge: func(context.Context) (*deadletters.Judge, error) {
+				return &deadletters.Judge{
+					Partitions: map[string]int32{"rag-traces": 1}, Panes: window.Panes{Size: 1000}, Now: func() time.Time { return now },
+					StreamTime: func(string, int32) int64 { return window.None }, Closed: func([]byte) int64 { return window.None },
+				}, nil
+			},
+		}, func() {}, nil
+	}})
+}
+
+func ask(t *testing.T, h http.Handler, method, path, body string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json; charset=utf-8")
+	h.ServeHTTP(w, r)
+	return w.Code, w.Body.String()
+}
+
+// askFor asks and decodes the answer.
+func askFor(t *testing.T, h http.Handler, method, path, body string, v any) {
+	t.Helper()
+	code, answer := ask(t, h, method, path, body)
+	if code != http.StatusOK {
+		t.Fatalf("%s %s %s: %d %s", method, path, body, code, answer)
+	}
+	if err := json.Unmarshal([]byte(answer), v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestList(t *testing.T) {
+	_, h := newServer(t)
+	code, text := ask(t, h, "GET", "/api/dlq?limit=2", "")
+	if code != 200 || strings.Contains(text, "event_type") {
+		t.Errorf("%d %s", code, text)
+	}
+	var l api.List
+	askFor(t, h, "GET", "/api/dlq?limit=2", "", &l)
+	if l.Topic != "a-dlq" || l.Order != "newest first" || len(l.Rows) != 2 || l.Rows[0].Offset != 2 || l.Next == nil {
+		t.Errorf("%+v", l)
+	}
+	var raw struct{ Rows []map[string]json.RawMessage }
+	askFor(t, h, "GET", "/api/dlq", "", &raw)
+	for _, c := range l.Columns {
+		if _, there := raw.Rows[0][c.Name]; !there || len(raw.Rows[0]) != len(l.Columns) {
+			t.Errorf("columns are %v, and a row is %s", l.Columns, raw.Rows[0])
+		}
+	}
+	r := l.Rows[0]
+	if r.Holds != "cut" || *r.ValueBytes != 900_000 || r.KeyBytes != nil || r.SourceOffset != 12 || r.CameAt != "2026-11-28T12:00:00.002Z" || r.EventTime != nil ||
+		len(r.Headers) != 1 || *r.Headers[0].Value != "x" {
+		t.Errorf("%+v", r)
+	}
+	var rest api.List
+	askFor(t, h, "GET", "/api/dlq?limit=2&cursor="+*l.Next, "", &rest)
+	if len(rest.Rows) != 1 || rest.Rows[0].Offset != 0 || rest.Next != nil {
+		t.Errorf("%+v", rest)
+	}
+	var filtered api.List
+	askFor(t, h, "GET", "/api/dlq?reason=syntax&source_topic=rag-traces&from=2026-11-28T12:00:00Z&to=1795867201", "", &filtered)
+	if len(filtered.Rows) != 1 || filtered.Rows[0].Reason != "syntax" {
+		t.Errorf("%+v", filtered)
+	}
+	var late api.List
+	askFor(t, h, "GET", "/api/dlq?topic=late", "", &late)
+	if len(late.Rows) != 1 || *late.Rows[0].EventTime != "1970-01-01T00:00:00.007Z" || *late.Rows[0].Lateness != 1500 {
+		t.Errorf("%+v", late)
+	}
+}
+
+func TestShow(t *testing.T) {
+	_, h := newServer(t)
+	var whole, bytes, gone, late api.Shown
+	askFor(t, h, "GET", "/api/dlq/0/0", "", &whole)
+	if *whole.Value != good || *whole.ValueBytes != len(good) || whole.KeyBytes != nil || whole.ValueEncoding != "text" || whole.Verdict != deadletters.Send || !whole.HasID || whole.Gone != nil || len(whole.Headers) != 1 {
+		t.Errorf("%+v", whole)
+	}
+	askFor(t, h, "GET", "/api/dlq/0/1", "", &bytes)
+	if *bytes.Value != "/w==" || bytes.ValueEncoding != "base64" || bytes.Verdict != deadletters.StillPoison {
+		t.Errorf("%+v", bytes)
+	}
+	askFor(t, h, "GET", "/api/dlq/0/2", "", &gone)
+	if *gone.Value != "{" || *gone.ValueBytes != 900_000 || gone.Gone == nil || gone.Verdict != deadletters.OriginGone {
+		t.Errorf("%+v", gone)
+	}
+	askFor(t, h, "GET", "/api/dlq/0/0?topic=late", "", &late)
+	if late.SourceOffset != 13 {
+		t.Errorf("%+v", late)
+	}
+}
+
+func TestReplay(t *testing.T) {
+	s, h := newServer(t)
+	var r api.Result
+	askFor(t, h, "POST", "/api/dlq/replay", `{"dry_run":true,"reason":"syntax"}`, &r)
+	if !r.DryRun || r.Matched != 1 || r.Skipped[deadletters.StillPoison] != 1 || len(r.Rows) != 1 || r.Rows[0].Verdict != deadletters.StillPoison || len(s.sent) > 0 {
+		t.Errorf("%+v", r)
+	}
+	askFor(t, h, "POST", "/api/dlq/replay", `{"by":"ana","replay":"R1"}`, &r)
+	if r.DryRun || r.Matched != 3 || r.Sent != 1 || r.SentTo["rag-traces"] != 1 || r.Failed[deadletters.OriginGone] != 1 || r.Next != nil || r.Replay != "R1" || len(s.sent) != 1 {
+		t.Errorf("%+v", r)
+	}
+	if _, m := deadletters.CutMark(s.sent[0].Headers); m.By != "ana" || m.Replay != "R1" {
+		t.Errorf("%+v", m)
+	}
+	askFor(t, h, "POST", "/api/dlq/replay", `{"limit":1}`, &r)
+	if r.Next == nil || *r.Next != "0:1-3" {
+		t.Errorf("%+v", r)
+	}
+	for body, value := range map[string]string{
+		`{"partition":0,"offset":1,"value":` + strconv.Quote(good) + `}`:        good,
+		`{"partition":0,"offset":1,"value_base64":"eyJ4IjoxfQ==","force":true}`: `{"x":1}`,
+		`{"partition":0,"offset":0,"topic":"late"}`:                             good,
+	} {
+		s.sent = nil
+		if askFor(t, h, "POST", "/api/dlq/replay", body, &r); len(s.sent) != 1 || string(s.sent[0].Value) != value {
+			t.Errorf("%s: sent %+v", body, s.sent)
+			continue
+		}
+		if _, m := deadletters.CutMark(s.sent[0].Headers); !strings.HasPrefix(m.By, "someone at 192.0.2.1") || m.Mended != strings.Contains(body, "value") {
+			t.Errorf("%s: %+v", body, m)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	s, h := newServer(t)
+	for _, tt := range []struct {
+		method, path, body string
+		code               int
+		want               string
+	}{
+		{"GET", "/api/dlq?topic=x", "", 400, `topic is \"x\"`},
+		{"GET", "/api/dlq?reson=x", "", 400, `unknown parameter \"reson\"`},
+		{"GET", "/api/dlq?limit=1&limit=2", "", 400, "limit is given 2 times"},
+		{"GET", "/api/dlq?limit=0", "", 400, "from 1 to 1000"},
+		{"GET", "/api/dlq?limit=1001", "", 400, "from 1 to 1000"},
+		{"GET", "/api/dlq?from=noon", "", 400, `from is \"noon\"`},
+		{"GET", "/api/dlq?from=5&to=5", "", 400, "to is not after from"},
+		{"GET", "/api/dlq?cursor=x", "", 400, `cursor is \"x\"`},
+		{"GET", "/api/dlq/0/9", "", 404, "no dead letter is there"},
+		{"GET", "/api/dlq/0/x", "", 400, "0/x is no place"},
+		{"GET", "/api/dlq/0/0?raw=true", "", 400, "unknown parameter"},
+		{"GET", "/api/dlq/0", "", 404, "there is nothing at /api/dlq/0"},
+		{"POST", "/api/dlq", "{}", 405, "use GET"},
+		{"GET", "/api/dlq/replay", "", 405, "use POST"},
+		{"DELETE", "/api/dlq/0/0", "", 405, "use GET"},
+		{"POST", "/api/dlq/replay", `{"dryrun":true}`, 400, `unknown field \"dryrun\"`},
+		{"POST", "/api/dlq/replay", `{`, 400, "read the body"},
+		{"POST", "/api/dlq/replay", `{"value":"` + strings.Repeat("x", 2<<20) + `"}`, 400, "--value-file"},
+		{"POST", "/api/dlq/replay", `{"partition":0}`, 400, "go together"},
+		{"POST", "/api/dlq/replay", `{"limit":10001}`, 400, "from 1 to 10000"},
+		{"POST", "/api/dlq/replay", `{"value":"x"}`, 400, "a value mends one record"},
+		{"POST", "/api/dlq/replay", `{"value":"x","value_base64":"eA==","partition":0,"offset":0}`, 400, "both given"},
+		{"POST", "/api/dlq/replay", `{"partition":0,"offset":9}`, 404, "no dead letter is there"},
+		{"POST", "/api/dlq/replay", `{"partition":0,"offset":2}`, 410, "rag-traces/0@12"},
+	} {
+		code, body := ask(t, h, tt.method, tt.path, tt.body)
+		var problem struct{ Error, Hint string }
+		if err := json.Unmarshal([]byte(body), &problem); err != nil || code != tt.code || !strings.Contains(body, tt.want) || problem.Error == "" || problem.Hint == "" {
+			t.Errorf("%s %s %.60s: %d %s, want %d, %s", tt.method, tt.path, tt.body, code, body, tt.code, tt.want)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("POST", "/api/dlq/replay", strings.NewReader("{}"))) // as a page of another site can
+	if w.Code != http.StatusUnsupportedMediaType || len(s.sent) > 0 {
+		t.Errorf("%d, and %d records were sent", w.Code, len(s.sent))
+	}
+	s.fails = errors.New("Kafka is away")
+	if code, body := ask(t, h, "GET", "/api/dlq", ""); code != 503 || !strings.Contains(body, "Kafka is away") {
+		t.Errorf("%d %s", code, body)
+	}
+}
+
+// A replay that cannot go on tells what it did, and where to go on.
+func TestReplayThatEnds(t *testing.T) {
+	s, h := newServer(t)
+	s.stops = errors.New("Kafka is away")
+	for _, body := range []string{`{"replay":"R1"}`, `{"replay":"R1","partition":0,"offset":0}`} {
+		code, answer := ask(t, h, "POST", "/api/dlq/replay", body)
+		for _, want := range []string{`"error":"replay R1 of a-dlq/0: Kafka is away"`, `"hint":`, `"send_failed":1`, `"next":"0:0-`} {
+			if code != http.StatusBadGateway || !strings.Contains(answer, want) {
+				t.Errorf("%s: %d %s, want %s", body, code, answer, want)
+			}
+		}
+	}
+}
+
+// One replay at a time: what it holds in memory is bounded.
+func TestOneReplayAtATime(t *testing.T) {
+	began, end := make(chan struct{}), make(chan struct{})
+	h := api.Handler(api.Options{DLQ: "a-dlq", Late: "a-late", Open: func() (*deadletters.Box, func(), error) {
+		close(began)
+		<-end
+		return nil, nil, errors.New("Kafka is away")
+	}})
+	codes := make(chan int)
+	go func() {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", "/api/dlq/replay", strings.NewReader("{}"))
+		r.Header.Set("Content-Type", "application/json")
+		h.ServeHTTP(w, r)
+		codes <- w.Code
+	}()
+	<-began
+	if code, body := ask(t, h, "POST", "/api/dlq/replay", "{}"); code != http.StatusConflict {
+		t.Errorf("%d %s", code, body)
+	}
+	close(end)
+	if code := <-codes; code != http.StatusServiceUnavailable {
+		t.Errorf("the first: %d", code)
+	}
+}
