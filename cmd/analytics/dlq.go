@@ -165,18 +165,20 @@ func listLetters(ctx context.Context, env environment, args []string) error {
 // what a terminal shows.
 func writeList(out io.Writer, list api.List) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	number := func(n *int) string {
+		if n == nil {
+			return "-"
+		}
+		return strconv.Itoa(*n)
+	}
 	fmt.Fprintln(w, "PARTITION\tOFFSET\tCAME AT\tREASON\tORIGINAL\tHOLDS\tBYTES\tREPLAYS\tHEADERS\tDETAIL")
 	for _, r := range list.Rows {
-		bytes := "-"
-		if r.ValueBytes != nil {
-			bytes = strconv.Itoa(*r.ValueBytes)
-		}
 		detail := plain(r.Detail)
 		if r.EventTime != nil {
 			detail = fmt.Sprintf("event time %s, late by %s", *r.EventTime, time.Duration(*r.Lateness)*time.Millisecond)
 		}
 		source := deadletters.Place{Topic: r.SourceTopic, Partition: r.SourcePartition, Offset: r.SourceOffset}
-		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Partition, r.Offset, r.CameAt, cmp.Or(r.Reason, "-"), source, r.Holds, bytes, r.Replays, headerText(r.Headers), detail)
+		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Partition, r.Offset, r.CameAt, cmp.Or(r.Reason, "-"), source, r.Holds, number(r.ValueBytes), number(r.Replays), headerText(r.Headers), detail)
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -40,7 +40,7 @@ type Row struct {
 	KeyBytes        *int     `json:"key_bytes"`   // of the original; null: nil, or not known
 	ValueBytes      *int     `json:"value_bytes"`
 	Headers         []Header `json:"headers"`
-	Replays         int      `json:"replays"`     // how often the original had been replayed
+	Replays         *int     `json:"replays"`     // how often the original had been replayed; null: only the original tells
 	Replay          *string  `json:"last_replay"` // id of the replay that had sent it
 }
 
@@ -81,10 +81,18 @@ func newRow(l *deadletters.Letter, keyBytes, valueBytes *int) Row {
 		at, by := stamp(l.EventTime), float64(l.Lateness)
 		r.EventTime, r.Lateness = &at, &by
 	}
-	if l.Mark != nil {
-		r.Replays, r.Replay = l.Mark.Before+1, &l.Mark.Replay
+	if l.Holds != deadletters.Note {
+		r.mark(l.Mark)
 	}
 	return r
+}
+
+// mark tells of the replay that sent the original; nil: none did.
+func (r *Row) mark(m *deadletters.Mark) {
+	r.Replays = new(int)
+	if m != nil {
+		*r.Replays, r.Replay = m.Before+1, &m.Replay
+	}
 }
 
 // originalBytes returns how long a part of the original is.
@@ -148,6 +156,9 @@ func NewShown(s *deadletters.Shown) Shown {
 		keyBytes, valueBytes = originalBytes(length(s.Key), s.KeyCut, s.Holds), originalBytes(length(s.Letter.Value), s.ValueCut, s.Holds)
 	}
 	out := Shown{Row: newRow(s.Letter, keyBytes, valueBytes), Gone: optional(s.Gone), Verdict: s.Verdict, Why: s.Why, HasID: s.HasID}
+	if s.Gone == "" {
+		out.mark(s.Mark)
+	}
 	out.Headers = newHeaders(s.Original.Headers)
 	out.Key, out.KeyEncoding = text(s.Original.Key)
 	out.Value, out.ValueEncoding = text(s.Original.Value)

@@ -69,6 +69,7 @@ func newServer(t *testing.T) (*shelf, http.Handler) {
 	s.put("a-dlq", "\xff", deadletters.Place{Topic: "rag-traces", Offset: 11}, header("reason", "syntax"))
 	s.put("a-dlq", "{", deadletters.Place{Topic: "rag-traces", Offset: 12}, header("reason", "too_large"), header("cut_from_bytes", "900000"))
 	s.put("a-late", good, deadletters.Place{Topic: "rag-traces", Offset: 13}, header("reason", "stream_time"), header("event_time_ms", "7"), header("lateness_ms", "1500"))
+	s.put("a-late", "{}", deadletters.Place{Topic: "rag-traces", Offset: 15}, header("reason", "watermark"), header("lateness_ms", "0"))
 	return s, api.Handler(api.Options{DLQ: "a-dlq", Late: "a-late", Open: func() (*deadletters.Box, func(), error) {
 		return &deadletters.Box{
 			Log: s, Now: func() time.Time { return now },
@@ -147,7 +148,10 @@ func TestList(t *testing.T) {
 	}
 	var late api.List
 	askFor(t, h, "GET", "/api/dlq?topic=late", "", &late)
-	if len(late.Rows) != 1 || *late.Rows[0].EventTime != "1970-01-01T00:00:00.007Z" || *late.Rows[0].Lateness != 1500 {
+	if len(late.Rows) != 2 || late.Rows[0].Replays != nil || late.Rows[0].Holds != "note" {
+		t.Errorf("%+v", late)
+	}
+	if late.Rows = late.Rows[1:]; *late.Rows[0].Replays != 0 || *late.Rows[0].EventTime != "1970-01-01T00:00:00.007Z" || *late.Rows[0].Lateness != 1500 {
 		t.Errorf("%+v", late)
 	}
 }
