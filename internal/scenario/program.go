@@ -136,6 +136,9 @@ func (p *Program) Produce(ctx context.Context, r Record) error {
 	return p.client.ProduceSync(ctx, &kgo.Record{Topic: topic, Partition: r.Partition, Timestamp: r.Timestamp, Value: r.Value}).FirstErr()
 }
 
+// Replayed implements World.
+func (p *Program) Replayed(topic string, n int) { p.sent[p.prefix+topic] += int64(n) }
+
 // begin starts the program, once the clock is set.
 func (p *Program) begin(ctx context.Context) error {
 	if p.stop != nil {

@@ -64,6 +64,8 @@ type World interface {
 	Get(ctx context.Context, path string) (status int, body string, err error)
 	// Post sends it something by HTTP.
 	Post(ctx context.Context, path, body string) (status int, answer string, err error)
+	// Replayed says that a replay has sent records to a source topic.
+	Replayed(topic string, n int)
 	// RabbitMQ stops, kills or starts the broker that alerts are published to.
 	RabbitMQ(ctx context.Context, do string) error
 	// Received returns the bodies that a queue for all alerts got, in their order.
@@ -111,6 +113,7 @@ func (p *player) do(ctx context.Context, st step) (string, error) {
 	}
 	switch {
 	case asks:
+		p.sent = st.words[0] == "replay"
 		return question(ctx, p.w, args)
 	case st.gives():
 		return "", nil
@@ -227,6 +230,7 @@ var questions = map[string]func(ctx context.Context, w World, args []string) (st
 	"alerts":    askAlerts,
 	"told":      askTold,
 	"received":  askReceived,
+	"replay":    askReplay,
 }
 
 // columns takes the argument columns=A,B out of args.
@@ -436,7 +440,7 @@ func askRecords(ctx context.Context, w World, args []string) (string, error) {
 	var lines []string
 	for _, m := range messages {
 		words := []string{fmt.Sprintf("%s/%s@%s", m.Headers["source_topic"], m.Headers["source_partition"], m.Headers["source_offset"])}
-		for _, h := range []string{"reason", "event_time_ms", "lateness_ms"} {
+		for _, h := range []string{"reason", "event_time_ms", "lateness_ms", "replays_before"} {
 			v, ok := m.Headers[h]
 			if !ok {
 				continue

@@ -40,6 +40,10 @@
 //	alerts                     alerts that fire, and whether they are suppressed
 //	told                       what people are to be told of alerts
 //	received                   what a queue of RabbitMQ got of it, each message once
+//	replay [WHICH…]            sends dead letters to their sources again, and tells what
+//	                           became of each: late for the late records, reason=, one
+//	                           by where its original lies, of=TOPIC/PARTITION@OFFSET,
+//	                           and value= in its place; dry, force
 //
 // Of two evaluations of the same time the first counts, and the clock stands still: who
 // sends events and asks for alerts lets time pass between.

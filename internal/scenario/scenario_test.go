@@ -88,6 +88,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"at noon", "event rag-traces id=a", "fly", "outcomes", "at 12:00:01\n----\n", "at 12:00:01\nevent rag-traces/0 id",
 		"record rag-traces/0 x", "silence a=b for=1h", "at 12:00:01\nrule A \"x > 1\"", "rule A", "rule A \"x >\"", "rule A x",
 		"rule A \"x > 1\"\nat 12:00:01\nrabbitmq fly", "at 12:00:01\nrabbitmq stop", "rule A \"x > 1\"\nat 12:00:01\nsilence a", "rule A \"x > 1\"\nat 12:00:01\nsilence a=b", "at 12:00:01\ntable\n----\n", "at 12:00:01\ntable nothing\n----\n",
+		"at 12:00:01\nreplay", "at 12:00:01\nreplay fly\n----\n", "at 12:00:01\nreplay value=x\n----\n", "at 12:00:01\nreplay of=rag-traces/0@0\n----\n", "at 12:00:01\nreplay value=\"x\"\n----\n",
 	} {
 		file := filepath.Join(t.TempDir(), "script.txt")
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o644); err != nil {

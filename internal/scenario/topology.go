@@ -120,6 +120,9 @@ func NewTopology(g Given) (*Topology, error) {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	none := func() []string { return nil }
 	mux.Handle("/", queries.Handler(queries.Options{Tables: all, Now: t.clock().Wall, Missing: none, Notes: none}))
+	letters := t.lettersHandler()
+	mux.Handle("/api/dlq", letters)
+	mux.Handle("/api/dlq/", letters)
 	if g.Rules != "" {
 		if err := t.addAlerts(series.New(series.Traffic(traffic), series.Latency(latency), series.Errors(failed))); err != nil {
 			return nil, err
