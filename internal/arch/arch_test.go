@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"app":               {"alerts", "alerts/api", "alerts/policy", "alerts/rabbitmq", "alerts/rules", "alerts/silences", "codecs", "deadletters", "deadletters/api", "event", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
 	"cmd/analytics":     {"alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "deadletters", "deadletters/api", "generate", "grafana", "kafka", "metrics", "verify"},
 	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},
-	"e2e":               {"alerts", "generate", "internal/scenario", "kafka", "verify", "e2e/servers"},
+	"e2e":               {"alerts", "deadletters/api", "generate", "internal/scenario", "kafka", "verify", "e2e/servers"},
 	"e2e/servers":       {},
 	"internal/arch":     {},
 	"internal/scenario": {"alerts", "alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "codecs", "deadletters", "deadletters/api", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
