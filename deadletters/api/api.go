@@ -69,6 +69,13 @@ func Handler(o Options) http.Handler {
 	return mux
 }
 
+// Closed serves the same paths where dead letters are for others to see; hint says who.
+func Closed(hint string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusNotFound, "dead letters are not served here", hint)
+	})
+}
+
 type server struct {
 	Options
 	replaying sync.Mutex // held by the one that runs
