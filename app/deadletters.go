@@ -127,11 +127,19 @@ func newLetterJudge(ctx context.Context, o *Options) (*deadletters.Judge, error)
 // closedPanes returns, by partition of the events topic, the newest pane that is closed;
 // window.None where nobody knows.
 func closedPanes(ctx context.Context, o *Options) ([]int64, error) {
-	offsets, err := kafka.GroupOffsets(ctx, o.Kafka, o.names().AssembleGroup(), o.names().Events())
+	events := o.names().Events()
+	counts, err := kafka.PartitionCounts(ctx, o.Kafka, []string{events})
 	if err != nil {
 		return nil, err
 	}
-	closed := make([]int64, o.Partitions)
+	if counts[events] == 0 {
+		return nil, fmt.Errorf("topic %s cannot be seen, so nobody knows what is late: set kafka.prefix to that of the deployment, and see whether this user may describe its topics", events)
+	}
+	offsets, err := kafka.GroupOffsets(ctx, o.Kafka, o.names().AssembleGroup(), events)
+	if err != nil {
+		return nil, err
+	}
+	closed := make([]int64, counts[events])
 	for p := range closed {
 		closed[p] = window.None
 		if at, ok := processors.ClosedThrough(offsets[int32(p)].Metadata); ok {

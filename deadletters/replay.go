@@ -77,7 +77,7 @@ type Outcome struct {
 type Result struct {
 	ID        string
 	DryRun    bool
-	Matched   int
+	Matched   int             // letters that were meant, and dealt with
 	Sent      int             // or would be, with DryRun
 	SentTo    map[string]int  // by source topic
 	Skipped   map[Verdict]int // it would surely come back
@@ -87,8 +87,13 @@ type Result struct {
 }
 
 // Failures returns how many letters could not be sent.
-func (r *Result) Failures() (n int) {
-	for _, one := range r.Failed {
+func (r *Result) Failures() int { return sum(r.Failed) }
+
+// Skips returns how many would surely have come back.
+func (r *Result) Skips() int { return sum(r.Skipped) }
+
+func sum(counts map[Verdict]int) (n int) {
+	for _, one := range counts {
 		n += one
 	}
 	return n
@@ -96,6 +101,7 @@ func (r *Result) Failures() (n int) {
 
 // take adds an outcome.
 func (r *Result) take(o *Outcome) {
+	r.Matched++
 	switch {
 	case o.Verdict == Send:
 		r.Sent++
@@ -199,7 +205,7 @@ func (r *replay) partition(ctx context.Context, p int32) error {
 
 // visit judges a letter and puts it into the batch.
 func (r *replay) visit(ctx context.Context, letter Record) error {
-	if r.Limit > 0 && r.Matched == r.Limit {
+	if r.Limit > 0 && r.Matched+len(r.batch) == r.Limit {
 		return errEnough
 	}
 	l, bad := Parse(letter)
@@ -219,7 +225,6 @@ func (r *replay) visit(ctx context.Context, letter Record) error {
 			return err
 		}
 	}
-	r.Matched++
 	r.next = letter.Offset + 1
 	r.batch, r.bytes = append(r.batch, s), r.bytes+sizeOf(&s.record)
 	return ctx.Err()

@@ -57,8 +57,8 @@ func (s *shelf) Spans(_ context.Context, topic string, since time.Time) (Spans, 
 }
 
 func (s *shelf) Read(ctx context.Context, topic string, partition int32, span Span, visit func(Record) error) error {
-	for _, r := range s.partitions[topic][partition] {
-		if r.Offset >= span.From && r.Offset < span.To {
+	for i := 0; i < len(s.partitions[topic][partition]); i++ { // more may come meanwhile
+		if r := s.partitions[topic][partition][i]; r.Offset >= span.From && r.Offset < span.To {
 			if err := visit(r); err != nil {
 				return err
 			}
@@ -402,10 +402,14 @@ func TestReplayThatFails(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "replay R3 of analytics-dlq/0: no") || r.Sent != 4 || r.Left.String() != "0:12-15" {
 		t.Errorf("%v, %+v", err, r)
 	}
+	r, err = s.box().Replay(t.Context(), Wish{Topic: "analytics-dlq", By: "ana", Limit: 3}, func(Outcome) {})
+	if err == nil || r.Matched != 3 || r.Left.String() != "0:12-15" {
+		t.Errorf("with a limit: %v, %+v", err, r)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s.sent = nil
-	if r, err := s.box().Replay(ctx, Wish{Topic: "analytics-dlq", By: "ana"}, func(Outcome) {}); !errors.Is(err, context.Canceled) || r.Left.String() != "0:10-15" || len(s.sent) > 0 {
+	if r, err := s.box().Replay(ctx, Wish{Topic: "analytics-dlq", By: "ana"}, func(Outcome) {}); !errors.Is(err, context.Canceled) || r.Left.String() != "0:10-15" || len(s.sent) > 0 || r.Matched != 0 {
 		t.Errorf("ended before it began: %v, %+v", err, r)
 	}
 }

@@ -79,6 +79,7 @@ func TestLookup(t *testing.T) {
 	}{
 		{topic, 1, 4, "before offset 5 were deleted"},
 		{topic, 1 - in, 1000, "the topic was made again"},
+		{topic, 1 - in, 30 - aborted, "the topic was made again"}, // its end
 		{topic, in, aborted, "its transaction was aborted"},
 		{topic, in, aborted + 3, "its transaction was aborted"}, // a marker
 		{topic, in, aborted + 4, "try again when it has ended"},

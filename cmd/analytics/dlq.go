@@ -126,6 +126,9 @@ func isJSON(format string) (bool, error) {
 	return false, fmt.Errorf("--format is %q: want table or json", format)
 }
 
+// mostListed bounds what a list holds in memory.
+const mostListed = 10_000
+
 func listLetters(ctx context.Context, env environment, args []string) error {
 	fs := newLetterFlags(env, "list")
 	filters := fs.filters()
@@ -138,8 +141,8 @@ func listLetters(ctx context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *limit < 1 {
-		return fmt.Errorf("--limit is %d: want a positive number", *limit)
+	if *limit < 1 || *limit > mostListed {
+		return fmt.Errorf("--limit is %d: want 1 to %d; --cursor goes on from there", *limit, mostListed)
 	}
 	f, left, err := filters.filter(time.Now())
 	if err != nil {
@@ -177,8 +180,8 @@ func writeList(out io.Writer, list api.List) error {
 		if r.EventTime != nil {
 			detail = fmt.Sprintf("event time %s, late by %s", *r.EventTime, time.Duration(*r.Lateness)*time.Millisecond)
 		}
-		source := deadletters.Place{Topic: r.SourceTopic, Partition: r.SourcePartition, Offset: r.SourceOffset}
-		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Partition, r.Offset, r.CameAt, cmp.Or(r.Reason, "-"), source, r.Holds, number(r.ValueBytes), number(r.Replays), headerText(r.Headers), detail)
+		source := deadletters.Place{Topic: plain(r.SourceTopic), Partition: r.SourcePartition, Offset: r.SourceOffset}
+		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Partition, r.Offset, r.CameAt, plain(cmp.Or(r.Reason, "-")), source, r.Holds, number(r.ValueBytes), number(r.Replays), headerText(r.Headers), detail)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -325,7 +328,7 @@ func replayTable(ctx context.Context, env environment, box *deadletters.Box, w d
 		done = "would be sent"
 	}
 	fmt.Fprintf(env.stdout, "replay %s: %d of %s matched, %d %s%s, %d skipped%s, %d failed%s\n", result.ID, result.Matched, w.Topic,
-		result.Sent, done, counts(result.SentTo), result.Matched-result.Sent-result.Failures(), counts(result.Skipped), result.Failures(), counts(result.Failed))
+		result.Sent, done, counts(result.SentTo), result.Skips(), counts(result.Skipped), result.Failures(), counts(result.Failed))
 	if result.WithoutID > 0 {
 		fmt.Fprintf(env.stdout, "%d of those sent have no event_id: sent again, they are counted again\n", result.WithoutID)
 	}
