@@ -266,7 +266,7 @@ func (r *replay) step(ctx context.Context, l *Letter, bad error) (step, error) {
 // original returns what is to be sent of a letter. A value that is given needs the
 // original's for nothing.
 func (r *replay) original(ctx context.Context, l *Letter) (record Record, err error) {
-	if r.Mended && l.Holds != Note && l.KeyCut == 0 && l.LeftOut == 0 {
+	if r.Mended && l.onlyValueCut() {
 		record = l.kept()
 	} else if record, err = original(ctx, r.box.Log, l); err != nil {
 		return record, err

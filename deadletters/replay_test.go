@@ -241,7 +241,7 @@ func TestReplayVerdicts(t *testing.T) {
 		}
 	}
 	_, told := replayed(t, s.box(), Wish{})
-	for _, want := range []string{"analytics-dlq/0@7", "rag-traces/0@7", "it was deleted"} {
+	for _, want := range []string{"analytics-dlq/0@7", "rag-traces/0@7", "it was deleted", "give a whole value"} {
 		if !strings.Contains(told[6].Why, want) {
 			t.Errorf("%q does not tell %q", told[6].Why, want)
 		}
@@ -324,6 +324,9 @@ func TestReplayOfAMendedValue(t *testing.T) {
 		if r.Matched != 1 || told[0].Verdict != tt.want {
 			t.Errorf("%d: %+v", tt.offset, told)
 			continue
+		}
+		if tt.want == OriginGone && !strings.Contains(told[0].Why, "what was cut of it is lost") {
+			t.Errorf("%d: %q", tt.offset, told[0].Why)
 		}
 		if tt.want == Send {
 			_, m := CutMark(s.sent[0].Headers)
