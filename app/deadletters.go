@@ -43,14 +43,11 @@ func DeadLetters(o Options) (box *deadletters.Box, close func(), err error) {
 // DeadLetterTopics returns the topics of the dead letters and of the late records.
 func DeadLetterTopics(o Options) (dlq, late string) { return o.names().DLQ(), o.names().Late() }
 
-// deadLettersHandler serves them, if it may.
+// deadLettersHandler serves them.
 func deadLettersHandler(o *Options) http.Handler {
-	if !o.HTTPDeadLetters {
-		return api.Closed("use `analytics dlq`, or set http.dead_letters where only those reach http.listen who may read the sources")
-	}
 	dlq, late := DeadLetterTopics(*o)
 	return api.Handler(api.Options{
-		Open: func() (*deadletters.Box, func(), error) { return DeadLetters(*o) }, DLQ: dlq, Late: late,
+		Open: func() (*deadletters.Box, func(), error) { return DeadLetters(*o) }, DLQ: dlq, Late: late, Content: o.HTTPContent,
 	})
 }
 

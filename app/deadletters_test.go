@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -204,19 +203,6 @@ func TestStillLateIsTold(t *testing.T) {
 	})
 	if err != nil || r.Skipped[deadletters.StillLate] != 1 || r.Sent != 0 {
 		t.Errorf("%+v, %v", r, err)
-	}
-}
-
-// Where it is not wanted, HTTP shows nothing of them and replays nothing.
-func TestDeadLettersAreNotServed(t *testing.T) {
-	o := DefaultOptions()
-	o.HTTPDeadLetters = false
-	for _, path := range []string{"/api/dlq", "/api/dlq/0/0", "/api/dlq/replay"} {
-		w := httptest.NewRecorder()
-		deadLettersHandler(&o).ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, strings.NewReader("{}")))
-		if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "set http.dead_letters") {
-			t.Errorf("%s: %d %s", path, w.Code, w.Body)
-		}
 	}
 }
 

@@ -73,10 +73,10 @@ type Options struct {
 	Topology    string          // name of a file, see rabbitmq.Topology; "": none
 
 	HTTPListen string // "" serves nothing
-	// HTTPDeadLetters serves the dead letters and late records too, their content included,
-	// and replays them.
-	HTTPDeadLetters bool
-	Logger          *slog.Logger
+	// HTTPContent lets HTTP show what records hold: prompts, answers, names. Without it
+	// HTTP shows no more than tables and metrics do.
+	HTTPContent bool
+	Logger      *slog.Logger
 	// OnListen is told the HTTP address once it is bound.
 	OnListen func(addr string)
 	// Version is what the build information metric shows.
@@ -123,7 +123,6 @@ func DefaultOptions() Options {
 		AlertFormat:        alerts.FormatOwn,
 		AMQP:               rabbitmq.Config{Declare: true},
 		HTTPListen:         "127.0.0.1:8080",
-		HTTPDeadLetters:    true,
 		Logger:             slog.New(slog.DiscardHandler),
 		Clock:              processors.SystemClock(),
 	}

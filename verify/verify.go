@@ -175,7 +175,9 @@ func (c Client) CompareRange(ctx context.Context, truth *generate.Truth, from, t
 	return d, err
 }
 
-func windowName(start int64) string { return "window " + time.UnixMilli(start).UTC().Format("15:04:05") }
+func windowName(start int64) string {
+	return "window " + time.UnixMilli(start).UTC().Format("15:04:05")
+}
 
 // Compare compares everything: outcomes by topic, totals, and every window, of which none
 // may be older than windows are kept. Nothing may be under way.

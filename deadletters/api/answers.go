@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/base64"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -18,7 +19,8 @@ type Column struct {
 type List struct {
 	Topic   string   `json:"topic"`
 	Order   string   `json:"order"`
-	Next    *string  `json:"next"` // cursor; null: there are no more
+	Content bool     `json:"content"` // what records hold is shown
+	Next    *string  `json:"next"`    // cursor; null: there are no more
 	Columns []Column `json:"columns"`
 	Rows    []Row    `json:"rows"`
 }
@@ -60,7 +62,7 @@ var rowColumns = []Column{
 
 // NewList makes the answer to a list.
 func NewList(topic string, entries []*deadletters.Entry, next deadletters.Spans) List {
-	l := List{Topic: topic, Order: "newest first", Next: optional(next.String()), Columns: rowColumns, Rows: []Row{}}
+	l := List{Topic: topic, Order: "newest first", Content: true, Next: optional(next.String()), Columns: rowColumns, Rows: []Row{}}
 	for _, e := range entries {
 		row := newRow(&e.Letter, originalBytes(e.KeyBytes, e.KeyCut, e.Holds), originalBytes(e.ValueBytes, e.ValueCut, e.Holds))
 		if e.Bad != nil {
@@ -137,6 +139,7 @@ func text(b []byte) (s *string, encoding string) {
 // Shown is one letter with its content.
 type Shown struct {
 	Row
+	Content       bool    `json:"content"` // as in a list
 	Key           *string `json:"key"`
 	KeyEncoding   string  `json:"key_encoding"`
 	Value         *string `json:"value"`
@@ -155,7 +158,7 @@ func NewShown(s *deadletters.Shown) Shown {
 	if s.Gone != "" { // what is left of it is shorter
 		keyBytes, valueBytes = originalBytes(length(s.Key), s.KeyCut, s.Holds), originalBytes(length(s.Letter.Value), s.ValueCut, s.Holds)
 	}
-	out := Shown{Row: newRow(s.Letter, keyBytes, valueBytes), Gone: optional(s.Gone), Verdict: s.Verdict, Why: s.Why, HasID: s.HasID}
+	out := Shown{Row: newRow(s.Letter, keyBytes, valueBytes), Content: true, Gone: optional(s.Gone), Verdict: s.Verdict, Why: s.Why, HasID: s.HasID}
 	if s.Gone == "" {
 		out.mark(s.Mark)
 	}
@@ -163,6 +166,41 @@ func NewShown(s *deadletters.Shown) Shown {
 	out.Key, out.KeyEncoding = text(s.Original.Key)
 	out.Value, out.ValueEncoding = text(s.Original.Value)
 	return out
+}
+
+// hide leaves out what the records hold. A detail repeats a part of a value.
+func (l *List) hide() {
+	l.Content = false
+	for i := range l.Rows {
+		l.Rows[i].hide()
+	}
+}
+
+func (r *Row) hide() {
+	r.Detail = ""
+	for i := range r.Headers {
+		r.Headers[i].Value = nil
+	}
+}
+
+func (s *Shown) hide() {
+	s.Content, s.Key, s.Value = false, nil, nil
+	s.Row.hide()
+	s.Why = hideWhy(s.Verdict, s.Why)
+}
+
+func (r *Result) hide() {
+	for i := range r.Rows {
+		r.Rows[i].Why = hideWhy(r.Rows[i].Verdict, r.Rows[i].Why)
+	}
+}
+
+// hideWhy leaves out why a record is poison but for the reason.
+func hideWhy(v deadletters.Verdict, why string) string {
+	if v == deadletters.StillPoison || strings.HasPrefix(why, string(deadletters.StillPoison)) {
+		why, _, _ = strings.Cut(strings.TrimPrefix(why, string(deadletters.StillPoison)+": "), ":")
+	}
+	return why
 }
 
 // length returns the number of bytes, -1 for nil.

@@ -1,7 +1,7 @@
 // Package api serves the dead letters and the late records over HTTP:
 //
 //	GET  /api/dlq                       what lies there, what came last first; no values
-//	GET  /api/dlq/{partition}/{offset}  one of them, with its value
+//	GET  /api/dlq/{partition}/{offset}  one of them, with its value if Options say so
 //	POST /api/dlq/replay                sends originals to their source topics once more
 //
 // The first takes reason=, source_topic=, from=, to= (when it came there), limit= and cursor=,
@@ -31,11 +31,12 @@ import (
 	"ragstreams/deadletters"
 )
 
-// Options says what is served. All fields are required.
+// Options says what is served. Open and the names are required.
 type Options struct {
 	// Open returns a box for one request, which is closed with it.
 	Open      func() (box *deadletters.Box, close func(), err error)
 	DLQ, Late string // names of the topics
+	Content   bool   // answers show what records hold, which may be personal
 }
 
 // Bounds of requests and answers.
@@ -67,13 +68,6 @@ func Handler(o Options) http.Handler {
 		fail(w, http.StatusNotFound, fmt.Sprintf("there is nothing at %s", r.URL.Path), "see /api/dlq, /api/dlq/{partition}/{offset} and /api/dlq/replay")
 	})
 	return mux
-}
-
-// Closed serves the same paths where dead letters are for others to see; hint says who.
-func Closed(hint string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fail(w, http.StatusNotFound, "dead letters are not served here", hint)
-	})
 }
 
 type server struct {
@@ -148,7 +142,11 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		answer(w, http.StatusOK, NewList(topic, entries, next))
+		list := NewList(topic, entries, next)
+		if !s.Content {
+			list.hide()
+		}
+		answer(w, http.StatusOK, list)
 		return nil
 	})
 }
@@ -236,7 +234,11 @@ func (s *server) show(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		answer(w, http.StatusOK, NewShown(shown))
+		one := NewShown(shown)
+		if !s.Content {
+			one.hide()
+		}
+		answer(w, http.StatusOK, one)
 		return nil
 	})
 }
@@ -322,17 +324,20 @@ func (s *server) replay(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		return run(r.Context(), w, box, wish)
+		return s.run(r.Context(), w, box, wish)
 	})
 }
 
-func run(ctx context.Context, w http.ResponseWriter, box *deadletters.Box, wish deadletters.Wish) error {
+func (s *server) run(ctx context.Context, w http.ResponseWriter, box *deadletters.Box, wish deadletters.Wish) error {
 	var outcomes []deadletters.Outcome
 	result, err := box.Replay(ctx, wish, func(o deadletters.Outcome) { outcomes = append(outcomes, o) })
 	if result == nil || errors.Is(err, deadletters.ErrNone) {
 		return err
 	}
 	body := NewResult(wish.Topic, result, outcomes)
+	if !s.Content {
+		body.hide()
+	}
 	switch {
 	case err != nil:
 		body.problem = &problem{err.Error(), "what was done until then is told here: go on with this replay and its next as cursor"}

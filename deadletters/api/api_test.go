@@ -63,14 +63,17 @@ const good = `{"event_type":"x","event_id":"a","timestamp":"2026-11-28T12:00:00Z
 
 // newServer serves a dead letter that would be counted, one that would not, one whose
 // original is gone, and a late record.
-func newServer(t *testing.T) (*shelf, http.Handler) {
+func newServer(t *testing.T) (*shelf, http.Handler) { return newServerOf(t, true) }
+
+// newServerOf shows what they hold, or not.
+func newServerOf(t *testing.T, content bool) (*shelf, http.Handler) {
 	s := &shelf{records: map[string][]deadletters.Record{}}
 	s.put("a-dlq", good, deadletters.Place{Topic: "rag-traces", Offset: 10}, header("reason", "too_large"), header("detail", "long"))
 	s.put("a-dlq", "\xff", deadletters.Place{Topic: "rag-traces", Offset: 11}, header("reason", "syntax"))
 	s.put("a-dlq", "{", deadletters.Place{Topic: "rag-traces", Offset: 12}, header("reason", "too_large"), header("cut_from_bytes", "900000"))
 	s.put("a-late", good, deadletters.Place{Topic: "rag-traces", Offset: 13}, header("reason", "stream_time"), header("event_time_ms", "7"), header("lateness_ms", "1500"))
 	s.put("a-late", "{}", deadletters.Place{Topic: "rag-traces", Offset: 15}, header("reason", "watermark"), header("lateness_ms", "0"))
-	return s, api.Handler(api.Options{DLQ: "a-dlq", Late: "a-late", Open: func() (*deadletters.Box, func(), error) {
+	return s, api.Handler(api.Options{DLQ: "a-dlq", Late: "a-late", Content: content, Open: func() (*deadletters.Box, func(), error) {
 		return &deadletters.Box{
 			Log: s, Now: func() time.Time { return now },
 			Send: func(_ context.Context, records []deadletters.Record) ([]error, error) {
@@ -174,6 +177,30 @@ func TestShow(t *testing.T) {
 	askFor(t, h, "GET", "/api/dlq/0/0?topic=late", "", &late)
 	if late.SourceOffset != 13 {
 		t.Errorf("%+v", late)
+	}
+}
+
+// What records hold is shown only where that is wanted: no value, key or header, and no part
+// of a value that says why it is poison.
+func TestContentIsHidden(t *testing.T) {
+	const secret = "alice"
+	for _, content := range []bool{true, false} {
+		s, h := newServerOf(t, content)
+		s.put("a-dlq", `{"event_type":["`+secret+`"]}`, deadletters.Place{Topic: "rag-traces", Offset: 14}, header("reason", "wrong_type"), header("detail", secret))
+		last := &s.records["a-dlq"][3]
+		last.Key = []byte(secret)
+		last.Headers = append([]deadletters.Header{header("user", secret)}, last.Headers...)
+		for _, tt := range [][3]string{
+			{"GET", "/api/dlq?reason=wrong_type", ""},
+			{"GET", "/api/dlq/0/3", ""},
+			{"POST", "/api/dlq/replay", `{"reason":"wrong_type","dry_run":true}`},
+			{"POST", "/api/dlq/replay", `{"reason":"wrong_type","dry_run":true,"force":true}`},
+		} {
+			code, text := ask(t, h, tt[0], tt[1], tt[2])
+			if code != 200 || strings.Contains(text, secret) != content || !strings.Contains(text, "wrong_type") {
+				t.Errorf("with content %v, %v: %d %s", content, tt, code, text)
+			}
+		}
 	}
 }
 
