@@ -89,6 +89,7 @@ func handler(r *run, tables []queries.Table, watch *alerting, registry *promethe
 		files = watch.files
 	}
 	mux.Handle("POST /-/reload", files)
+	mux.Handle("GET /api/stream", queries.Stream(mux))
 	mux.Handle("/", queries.Handler(queries.Options{
 		Tables: tables, Now: r.o.Clock.Wall, Missing: r.status.missing,
 		Notes: func() []string {

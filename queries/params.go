@@ -21,10 +21,14 @@ const (
 
 // params is a request for a table, understood.
 type params struct {
-	query  Query
-	limit  int
-	csv    bool
-	filter map[int][]string // by column: the values that match
+	query   Query
+	columns []tables.Column // of a row of the table, as the query makes it
+	shown   []int           // those of columns that are asked for, in order
+	sort    int             // one of columns; -1: by step and dimensions
+	falling bool            // sort begins with the greatest
+	limit   int
+	csv     bool
+	filter  map[int][]string // by one of columns that is no dimension: the values that match
 }
 
 // badParam is a parameter that cannot be used.
@@ -33,11 +37,15 @@ type badParam struct{ text, hint string }
 func (e badParam) Error() string { return e.text }
 
 // reserved are the parameters that are no columns.
-var reserved = []string{"window", "from", "to", "total", "step", "limit", "format"}
+var reserved = []string{"window", "from", "to", "total", "step", "by", "columns", "sort", "limit", "format"}
 
 func parseParams(values url.Values, t Table) (params, error) {
 	d, pane := t.Definition(), t.Pane()
-	p := params{limit: defaultLimit, filter: map[int][]string{}}
+	p := params{limit: defaultLimit, sort: -1, filter: map[int][]string{}}
+	if err := p.rows(values, d); err != nil {
+		return p, err
+	}
+	p.query.Only = map[int][]string{}
 	for name := range values {
 		if slices.Contains(reserved, name) {
 			if len(values[name]) > 1 {
@@ -51,6 +59,13 @@ func parseParams(values url.Values, t Table) (params, error) {
 		}
 		if i < 0 {
 			return p, badParam{fmt.Sprintf("unknown parameter %q", name), fmt.Sprintf("did you mean %q?", nearest(name, d))}
+		}
+		if i < len(d.Dims) {
+			p.query.Only[i] = values[name]
+			continue
+		}
+		if p.query.By != nil {
+			return p, badParam{fmt.Sprintf("%s is no dimension, and rows are summed up by others", name), "with by, filter by " + strings.Join(d.Dims, ", ")}
 		}
 		p.filter[i] = values[name]
 	}
@@ -123,6 +138,63 @@ func parseParams(values url.Values, t Table) (params, error) {
 		return p, badParam{fmt.Sprintf("format is %q", v), "give json or csv"}
 	}
 	return p, nil
+}
+
+// rows reads what rows there are, and what is shown of them, in which order.
+func (p *params) rows(values url.Values, d *tables.Definition) error {
+	p.columns = d.Columns
+	if values.Has("by") {
+		p.query.By = []int{}
+		p.columns = nil
+		for _, name := range list(values.Get("by")) {
+			i := slices.Index(d.Dims, name)
+			if i < 0 || slices.Contains(p.query.By, i) {
+				return badParam{fmt.Sprintf("by names %q", name), "give some of " + strings.Join(d.Dims, ", ") + ", each once, or nothing for one row"}
+			}
+			p.query.By = append(p.query.By, i)
+		}
+		for _, i := range d.Grouped(p.query.By) {
+			p.columns = append(p.columns, d.Columns[i])
+		}
+	}
+	column := func(name string) (int, error) {
+		i := slices.IndexFunc(p.columns, func(c tables.Column) bool { return c.Name == name })
+		if i < 0 {
+			var names []string
+			for _, c := range p.columns {
+				names = append(names, c.Name)
+			}
+			return i, badParam{fmt.Sprintf("there is no column %q", name), "columns are " + strings.Join(names, ", ")}
+		}
+		return i, nil
+	}
+	for _, name := range list(values.Get("columns")) {
+		i, err := column(name)
+		if err != nil {
+			return err
+		}
+		p.shown = append(p.shown, i)
+	}
+	if name := values.Get("sort"); name != "" {
+		name, p.falling = strings.CutPrefix(name, "-")
+		i, err := column(name)
+		if err != nil {
+			return err
+		}
+		if p.columns[i].Type == tables.TypeSamples {
+			return badParam{"samples have no order", "sort by another column, such as -count"}
+		}
+		p.sort = i
+	}
+	return nil
+}
+
+// list reads words with commas between.
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
 }
 
 func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

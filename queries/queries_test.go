@@ -158,6 +158,32 @@ func TestRanges(t *testing.T) {
 	}
 }
 
+// Series are summed up that agree in some dimensions, rows sorted, and columns chosen.
+func TestGroupsAndOrder(t *testing.T) {
+	a := full(t)
+	a.row(5, "acme", "docs", "answer", tables.Traffic{}, pane(0, 1, 1), pane(10*time.Second, 20, 0))
+	for query, want := range map[string]string{
+		"window=20s&by=":                         `[{"count":33,"error_ratio":0.12121212121212122,"errors":4,"qps":1.65}]`,
+		"window=20s&by=tenant":                   `[{"count":2,"error_ratio":0,"errors":0,"qps":0.1,"tenant":"=cmd"},{"count":31,"error_ratio":0.12903225806451613,"errors":4,"qps":1.55,"tenant":"acme"}]`,
+		"window=20s&by=app,tenant&columns=count": `[{"count":21},{"count":2},{"count":10}]`,
+		"window=20s&by=tenant&tenant=acme&event_type=answer&columns=tenant,count": `[{"count":21,"tenant":"acme"}]`,
+		"window=20s&by=&step=10s&columns=count":                                   `[{"count":7,"window_start":"2026-03-01T12:00:00.000Z"},{"count":26,"window_start":"2026-03-01T12:00:10.000Z"}]`,
+		"total=true&by=event_type&columns=event_type,count&sort=-count":           `[{"count":117,"event_type":"user_query"},{"count":21,"event_type":"answer"}]`,
+		"window=20s&sort=-count&limit=2&columns=count,app":                        `[{"app":"docs","count":21},{"app":"kotaemon","count":10}]`,
+		"window=20s&sort=count&limit=1&columns=tenant":                            `[{"tenant":"=cmd"}]`,
+		"window=20s&sort=-tenant&columns=tenant,app":                              `[{"app":"docs","tenant":"acme"},{"app":"kotaemon","tenant":"acme"},{"app":"kotaemon","tenant":"=cmd"}]`,
+	} {
+		got := a.ask(200, "/api/tables/traffic?"+query)
+		rows, err := json.Marshal(got.Rows)
+		if err != nil || string(rows) != want {
+			t.Errorf("%s:\n got %s, %v\nwant %s", query, rows, err, want)
+		}
+		if len(got.Columns) != len(got.Rows[0]) {
+			t.Errorf("%s: columns %v of rows %v", query, got.Columns, got.Rows[0])
+		}
+	}
+}
+
 func TestStepAddsItsStart(t *testing.T) {
 	got := full(t).ask(200, "/api/tables/traffic?window=20s&step=10s")
 	if got.Columns[0].Name != "window_start" || got.Columns[0].Type != tables.TypeTime {
@@ -209,6 +235,10 @@ func TestBadRequestsSayWhatIsAccepted(t *testing.T) {
 		{400, "/api/tables/traffic?from=1772366410&to=1772366420&window=5m", []string{"window"}},
 		{400, "/api/tables/traffic?limit=0", []string{`limit is "0"`, "positive"}},
 		{400, "/api/tables/traffic?format=xml", []string{`"xml"`, "csv"}},
+		{400, "/api/tables/traffic?by=count", []string{`by names "count"`, "tenant, app, event_type"}},
+		{400, "/api/tables/traffic?by=tenant,tenant", []string{`by names "tenant"`, "each once"}},
+		{400, "/api/tables/traffic?by=tenant&columns=app", []string{`no column "app"`, "tenant, count"}},
+		{400, "/api/tables/traffic?sort=-size", []string{`no column "size"`, "count"}},
 	} {
 		got := a.ask(tt.code, tt.path)
 		for _, part := range tt.says {

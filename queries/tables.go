@@ -2,6 +2,7 @@ package queries
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -22,9 +23,15 @@ type Query struct {
 	From, To int64 // Unix milliseconds; rounded outwards to whole panes
 	Total    bool  // everything since the beginning
 	Step     int64 // milliseconds; 0: one row a series
+
+	// Only selects series: by dimension, the values that match.
+	Only map[int][]string
+	// By sums series up that agree in these dimensions; nil: each has rows of its own.
+	By []int
 }
 
-// Row is one row of an answer: the values of the table's columns.
+// Row is one row of an answer: the values of the table's columns. Where series are summed
+// up these are those that tables.Definition.Grouped tells.
 type Row struct {
 	Start  int64 // of the step, Unix milliseconds; only with Query.Step
 	Values []any
@@ -125,16 +132,10 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rows := slices.DeleteFunc(got.Rows, func(row Row) bool { return !p.matches(row) })
-	slices.SortFunc(rows, func(a, b Row) int { return compareRows(a, b, t.Definition()) })
+	slices.SortFunc(rows, p.compare)
 	truncated := len(rows) > p.limit
 	rows = rows[:min(len(rows), p.limit)]
-	columns := t.Definition().Columns
-	if p.query.Step > 0 {
-		columns = append([]tables.Column{windowColumn}, columns...)
-		for i := range rows {
-			rows[i].Values = append([]any{time.UnixMilli(rows[i].Start)}, rows[i].Values...)
-		}
-	}
+	columns := p.show(rows)
 	if p.csv {
 		writeCSV(w, columns, rows, mark, truncated)
 		return
@@ -161,20 +162,81 @@ func (p params) matches(row Row) bool {
 	return true
 }
 
-// compareRows orders by step, then by the dimensions.
-func compareRows(a, b Row, d *tables.Definition) int {
-	if a.Start != b.Start {
-		if a.Start < b.Start {
-			return -1
+// compare orders rows as it is asked for, else by step and then by the columns, the first
+// of which are dimensions.
+func (p params) compare(a, b Row) int {
+	if p.sort >= 0 {
+		x, y := a.Values[p.sort], b.Values[p.sort]
+		if p.falling && x != nil && y != nil {
+			x, y = y, x
 		}
-		return 1
+		if c := compareValues(x, y); c != 0 {
+			return c
+		}
 	}
-	for i := range d.Dims {
-		if c := strings.Compare(a.Values[i].(string), b.Values[i].(string)); c != 0 {
+	if c := cmp.Compare(a.Start, b.Start); c != 0 {
+		return c
+	}
+	for i := range a.Values {
+		if c := compareValues(a.Values[i], b.Values[i]); c != 0 {
 			return c
 		}
 	}
 	return 0
+}
+
+// compareValues orders values of one column; those that are not there come last.
+func compareValues(a, b any) int {
+	switch a := a.(type) {
+	case string:
+		if b, ok := b.(string); ok {
+			return strings.Compare(a, b)
+		}
+	case int64:
+		if b, ok := b.(int64); ok {
+			return cmp.Compare(a, b)
+		}
+	case float64:
+		if b, ok := b.(float64); ok {
+			return cmp.Compare(a, b)
+		}
+	case time.Time:
+		if b, ok := b.(time.Time); ok {
+			return a.Compare(b)
+		}
+	}
+	switch {
+	case a == nil && b != nil:
+		return 1
+	case a != nil && b == nil:
+		return -1
+	}
+	return 0
+}
+
+// show leaves in rows what is asked for, and returns its columns.
+func (p params) show(rows []Row) []tables.Column {
+	columns := p.columns
+	if p.shown != nil {
+		columns = nil
+		for _, i := range p.shown {
+			columns = append(columns, p.columns[i])
+		}
+		for r := range rows {
+			values := make([]any, len(p.shown))
+			for n, i := range p.shown {
+				values[n] = rows[r].Values[i]
+			}
+			rows[r].Values = values
+		}
+	}
+	if p.query.Step == 0 {
+		return columns
+	}
+	for r := range rows {
+		rows[r].Values = append([]any{time.UnixMilli(rows[r].Start)}, rows[r].Values...)
+	}
+	return append([]tables.Column{windowColumn}, columns...)
 }
 
 type tableHead struct {

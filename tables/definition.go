@@ -2,6 +2,7 @@ package tables
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -31,6 +32,23 @@ type Definition struct {
 	Name    string
 	Dims    []string // the dimensions of its key, which are also its first columns
 	Columns []Column
+	// Names are columns that say in words what a dimension stands for, by their names:
+	// where series with different values of it are summed up, there is no such word.
+	Names map[string]string
+}
+
+// Grouped returns which of the columns there are where series are summed up that agree in
+// some dimensions: those, and what is neither a dimension nor the name of one that is left
+// out.
+func (d *Definition) Grouped(by []int) (columns []int) {
+	columns = slices.Clone(by)
+	for i := len(d.Dims); i < len(d.Columns); i++ {
+		of, isName := d.Names[d.Columns[i].Name]
+		if !isName || slices.Contains(by, slices.Index(d.Dims, of)) {
+			columns = append(columns, i)
+		}
+	}
+	return columns
 }
 
 // DimsOf returns the dimensions that key stands for. Those of the overflow row

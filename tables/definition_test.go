@@ -57,6 +57,26 @@ func TestColumns(t *testing.T) {
 	}
 }
 
+func TestGrouped(t *testing.T) {
+	d := &tables.ErrorsTable.Definition
+	for _, tt := range []struct {
+		by   []int
+		want string
+	}{
+		{nil, "count first_seen last_seen sessions state samples"},
+		{[]int{2, 0}, "stage tenant count first_seen last_seen sessions state samples"},
+		{[]int{3}, "fingerprint error_type template count first_seen last_seen sessions state samples"},
+	} {
+		var names []string
+		for _, i := range d.Grouped(tt.by) {
+			names = append(names, d.Columns[i].Name)
+		}
+		if got := strings.Join(names, " "); got != tt.want {
+			t.Errorf("by %v: %s, want %s", tt.by, got, tt.want)
+		}
+	}
+}
+
 func TestDimsOf(t *testing.T) {
 	d := &tables.TrafficTable.Definition
 	key := func(dims ...string) string {

@@ -215,8 +215,9 @@ func (e *Errors) samples() []Sample {
 // the span asked for.
 var ErrorsTable = Table[Errors]{
 	Definition: Definition{
-		Name: "errors",
-		Dims: []string{"tenant", "app", "stage", "fingerprint"},
+		Name:  "errors",
+		Dims:  []string{"tenant", "app", "stage", "fingerprint"},
+		Names: map[string]string{"error_type": "fingerprint", "template": "fingerprint"},
 		Columns: []Column{
 			{"tenant", TypeString, ""},
 			{"app", TypeString, ""},

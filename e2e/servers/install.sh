@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
 # install.sh            installs all that the servers here need, Kafka's jars included
-# install.sh TOOL...    only these: java, mvn, prometheus, amtool, rabbitmq, openssl, curl
+# install.sh TOOL...    only these: java, mvn, prometheus, amtool, rabbitmq, openssl, curl, chromium
 #
 # For Debian and its kin. What is there already is kept, wherever it comes from, so
 # a second run changes nothing and takes no time. Needs root only to add a package.
@@ -13,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
 source "$here/lib.sh"
 
-declare -A package=([java]=default-jre-headless [mvn]=maven [prometheus]=prometheus [amtool]=prometheus-alertmanager [rabbitmq]=rabbitmq-server [openssl]=openssl [curl]=curl)
+declare -A package=([java]=default-jre-headless [mvn]=maven [prometheus]=prometheus [amtool]=prometheus-alertmanager [rabbitmq]=rabbitmq-server [openssl]=openssl [curl]=curl [chromium]=chromium)
 
 # Kafka 4 runs on Java 17 or newer.
 have_java() {
@@ -37,7 +37,7 @@ fi
 
 missing=()
 tools=("$@")
-(($#)) || tools=(java mvn prometheus amtool rabbitmq openssl curl)
+(($#)) || tools=(java mvn prometheus amtool rabbitmq openssl curl chromium)
 for tool in "${tools[@]}"; do
     [[ -n ${package[$tool]:-} ]] || die "'$tool' is unknown; there are ${!package[*]}"
     have "$tool" || missing+=("${package[$tool]}")

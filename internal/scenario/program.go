@@ -57,7 +57,7 @@ func NewProgram(ctx context.Context, g Given, cluster kafka.Config, prefix strin
 	o.Replication, o.Partitions, o.Sessions = 1, g.Partitions, 1
 	o.SessionTimeout, o.Tick = 6*time.Second, tick
 	o.Pane, o.Grace, o.IdleTimeout, o.MaxFuture = g.Pane, g.Grace, g.Idle, g.MaxFuture
-	o.MaxSeries, o.MaxSeriesPerTenant = g.Series, g.SeriesPerTenant
+	o.MaxSeries, o.MaxSeriesPerTenant, o.HTTPContent = g.Series, g.SeriesPerTenant, true
 	o.Clock = processors.Clock{Wall: p.wall, Mono: func() time.Duration { return p.wall().Sub(p.start) }}
 	if broker != nil {
 		o.AMQP.URL = broker.URL()

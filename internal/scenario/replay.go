@@ -114,7 +114,7 @@ func (t *Topology) Replayed(string, int) {}
 
 // lettersHandler serves the side topics of the topology.
 func (t *Topology) lettersHandler() http.Handler {
-	return api.Handler(api.Options{DLQ: t.names.DLQ(), Late: t.names.Late(), Open: func() (*deadletters.Box, func(), error) {
+	return api.Handler(api.Options{Content: true, DLQ: t.names.DLQ(), Late: t.names.Late(), Open: func() (*deadletters.Box, func(), error) {
 		return &deadletters.Box{
 			Log: sideLog{t}, Now: t.clock().Wall,
 			Send: func(_ context.Context, records []deadletters.Record) ([]error, error) {

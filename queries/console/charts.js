@@ -1,0 +1,51 @@
+"use strict";
+
+// Charts of values by time. Each is drawn again from the newest answer, in the colours of
+// the page.
+const charts = (() => {
+  const drawn = new Map(); // by id of the place: {plot, shape, data}
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const colours = (n) => Array.from({ length: n }, (_, i) => css("--series-" + (1 + (i % 9))));
+
+  function options(place, lines, format) {
+    const line = css("--line"), text = css("--soft");
+    const axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui, sans-serif" };
+    const colour = colours(lines.length);
+    return {
+      width: place.clientWidth, height: 180,
+      cursor: { y: false, points: { size: 6 } },
+      legend: { live: true },
+      scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      axes: [axis, { ...axis, size: 64, values: (_, values) => values.map(format) }],
+      series: [
+        { value: (_, at) => (at === null ? "" : new Date(1000 * at).toLocaleTimeString()) },
+        ...lines.map((label, i) => ({ label, stroke: colour[i], width: 1.5, spanGaps: false, points: { show: false }, value: (_, v) => (v === null || v === undefined ? "–" : format(v)) })),
+      ],
+    };
+  }
+
+  // draw shows lines over times: data is the times in seconds, then one list for each line.
+  function draw(id, lines, data, format) {
+    const place = document.getElementById(id);
+    const shape = JSON.stringify(lines) + css("--soft");
+    const before = drawn.get(id);
+    if (before && before.shape === shape) {
+      before.data = data;
+      before.plot.setData(data);
+      return;
+    }
+    before?.plot.destroy();
+    const plot = new uPlot(options(place, lines, format), data, place);
+    drawn.set(id, { plot, shape, data, again: () => draw(id, lines, drawn.get(id).data, format) });
+  }
+
+  const fit = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const of = drawn.get(target.id);
+      if (of && target.clientWidth > 0) of.plot.setSize({ width: target.clientWidth, height: 180 });
+    }
+  });
+  document.querySelectorAll(".chart").forEach((place) => fit.observe(place));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach((of) => of.again()));
+  return { draw };
+})();

@@ -1,0 +1,132 @@
+package queries_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"ragstreams/queries"
+	"ragstreams/tables"
+)
+
+// update is one that came by a stream.
+type update struct {
+	Path   string
+	Status int
+	Body   answer
+}
+
+// follow opens a stream and returns what reads its next update.
+func follow(t *testing.T, ctx context.Context, server *httptest.Server, paths ...string) func() (update, bool) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/api/stream?"+url.Values{"path": paths}.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%s, %s", resp.Status, resp.Header)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	return func() (u update, ok bool) {
+		for lines.Scan() {
+			data, is := strings.CutPrefix(lines.Text(), "data: ")
+			if !is {
+				continue
+			}
+			if err := json.Unmarshal([]byte(data), &u); err != nil {
+				t.Fatalf("%v in %s", err, data)
+			}
+			return u, true
+		}
+		return u, false
+	}
+}
+
+func TestStreamFollowsAnswers(t *testing.T) {
+	a := full(t)
+	mux := http.NewServeMux()
+	mux.Handle("/", a.handler)
+	mux.Handle("GET /api/stream", queries.Stream(mux))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	const table, ready, bad = "/api/tables/traffic?tenant=acme&window=20s", "/readyz", "/api/tables/traffic?tenat=acme"
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	next := follow(t, ctx, server, table, ready, bad)
+	got := map[string]update{}
+	for range 3 {
+		u, _ := next()
+		got[u.Path] = u
+	}
+	if u := got[table]; u.Status != 200 || len(u.Body.Rows) != 1 || u.Body.Rows[0]["count"] != 10.0 {
+		t.Errorf("the table is %+v", u)
+	}
+	if u := got[bad]; u.Status != 400 || !strings.Contains(u.Body.Error, "tenat") {
+		t.Errorf("a bad request is %+v", u)
+	}
+	if got[ready].Status != 200 {
+		t.Errorf("readiness is %+v", got[ready])
+	}
+	a.row(4, "acme", "kotaemon", "user_query", tables.Traffic{Count: 100, Errors: 1}, pane(0, 6, 3), pane(10*time.Second, 5, 0))
+	if u, _ := next(); u.Path != table || u.Body.Rows[0]["count"] != 11.0 {
+		t.Errorf("the next update is %+v, want that of the table, and nothing of what stays as it is", u)
+	}
+	cancel()
+	if u, more := next(); more {
+		t.Errorf("after its end comes %+v", u)
+	}
+}
+
+func TestStreamRefuses(t *testing.T) {
+	var streams []context.CancelFunc
+	mux := http.NewServeMux()
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("{}")) })
+	mux.Handle("GET /api/stream", queries.Stream(mux))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	refused := func(code int, query, says string) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/stream"+query, nil))
+		if w.Code != code || !strings.Contains(w.Body.String(), says) {
+			t.Errorf("%s: %d %s, want %d, %q", query, w.Code, w.Body, code, says)
+		}
+	}
+	refused(400, "", "0 paths")
+	refused(400, "?"+strings.Repeat("path=/readyz&", 17), "17 paths")
+	refused(400, "?path=/api/stream?path=/readyz", "paths begin with /api/tables")
+	refused(400, "?path=/metrics", "paths begin with /api/tables")
+	for range 64 {
+		ctx, cancel := context.WithCancel(t.Context())
+		streams = append(streams, cancel)
+		follow(t, ctx, server, "/readyz")()
+	}
+	refused(503, "?path=/readyz", "64 streams")
+	streams[0]()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := httptest.NewRecorder()
+		go func() { time.Sleep(20 * time.Millisecond); cancel() }()
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/stream?path=/readyz", nil))
+		if w.Code == http.StatusOK {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the place of a stream that ended stays taken")
+		}
+	}
+	for _, cancel := range streams {
+		cancel()
+	}
+}
