@@ -76,7 +76,8 @@ func (b *browser) run(t *testing.T, actions ...chromedp.Action) {
 	}
 }
 
-// shoot writes a picture of the whole page into the folder that E2E_SCREENSHOTS names.
+// shoot writes a picture of what is seen of the page into the folder that E2E_SCREENSHOTS
+// names.
 func (b *browser) shoot(t *testing.T, name string) {
 	t.Helper()
 	dir := os.Getenv("E2E_SCREENSHOTS")
@@ -84,7 +85,7 @@ func (b *browser) shoot(t *testing.T, name string) {
 		return
 	}
 	var png []byte
-	b.run(t, chromedp.FullScreenshot(&png, 100))
+	b.run(t, chromedp.CaptureScreenshot(&png))
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestConsole(t *testing.T) {
 		}
 		return errors.New("it does not yet")
 	})
-	wide := newBrowser(t, 1280, 1000)
+	wide := newBrowser(t, 1280, 1420)
 	var status, tiles, later string
 	began := time.Now()
 	wide.run(t,

@@ -7,6 +7,13 @@ const charts = (() => {
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const colours = (n) => Array.from({ length: n }, (_, i) => css("--series-" + (1 + (i % 9))));
 
+  // clock writes the times of an axis: with the day where there are several.
+  function clock(times) {
+    const days = times.length > 1 && times.at(-1) - times[0] > 86400;
+    const format = days ? { weekday: "short", hour: "2-digit", minute: "2-digit" } : { hour: "2-digit", minute: "2-digit" };
+    return times.map((t) => new Date(1000 * t).toLocaleString([], format));
+  }
+
   function options(place, lines, format) {
     const line = css("--line"), text = css("--soft");
     const axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui, sans-serif" };
@@ -16,7 +23,7 @@ const charts = (() => {
       cursor: { y: false, points: { size: 6 } },
       legend: { live: true },
       scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [axis, { ...axis, size: 64, values: (_, values) => values.map(format) }],
+      axes: [{ ...axis, space: 80, incrs: [60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400], values: (_, times) => clock(times) }, { ...axis, size: 64, values: (_, values) => values.map(format) }],
       series: [
         { value: (_, at) => (at === null ? "" : new Date(1000 * at).toLocaleTimeString()) },
         ...lines.map((label, i) => ({ label, stroke: colour[i], width: 1.5, spanGaps: false, points: { show: false }, value: (_, v) => (v === null || v === undefined ? "–" : format(v)) })),
