@@ -19,7 +19,7 @@ const charts = (() => {
     const axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui, sans-serif" };
     const colour = colours(lines.length);
     return {
-      width: place.clientWidth, height: 180,
+      width: place.clientWidth, height: 180, padding: [8, 28, 0, 0],
       cursor: { y: false, points: { size: 6 } },
       legend: { live: true },
       scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
