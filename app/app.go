@@ -67,15 +67,16 @@ func Run(ctx context.Context, o Options) error {
 		if o.OnListen != nil {
 			o.OnListen(l.Addr().String())
 		}
-		group.Go(func() error { return serve(ctx, l, handler(r, readers.tables, watch, registry)) })
+		group.Go(func() error { return serve(ctx, l, handler(r, readers, watch, registry)) })
 	}
 	group.Go(func() error { return r.start(members) })
 	group.Go(func() error { r.tellReady(readers.tables); return nil })
 	return group.Wait()
 }
 
-// handler serves console, tables, alerts, dead letters, health and metrics; watch is nil without rules.
-func handler(r *run, tables []queries.Table, watch *alerting, registry *prometheus.Registry) http.Handler {
+// handler serves console, tables, alerts, dead letters, traces, health and metrics; watch is nil
+// without rules.
+func handler(r *run, views *readers, watch *alerting, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, Registry: registry, ErrorLog: slog.NewLogLogger(r.o.Logger.Handler(), slog.LevelError),
@@ -90,8 +91,9 @@ func handler(r *run, tables []queries.Table, watch *alerting, registry *promethe
 	}
 	mux.Handle("POST /-/reload", files)
 	mux.Handle("GET /api/stream", queries.Stream(mux))
+	mux.Handle("/api/traces/", tracesHandler(r.o, views))
 	mux.Handle("/", queries.Handler(queries.Options{
-		Tables: tables, Now: r.o.Clock.Wall, Missing: r.status.missing,
+		Tables: views.tables, Now: r.o.Clock.Wall, Missing: r.status.missing,
 		Notes: func() []string {
 			var notes []string
 			for _, topic := range r.sources.missing() {

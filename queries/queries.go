@@ -25,7 +25,7 @@ type Options struct {
 	Notes   func() []string
 }
 
-// Handler serves the console at /, /api/tables, /healthz and /readyz.
+// Handler serves the console at / and /traces/{trace_id}, /api/tables, /healthz and /readyz.
 func Handler(o Options) http.Handler {
 	files, err := fs.Sub(console, "console")
 	if err != nil {
@@ -34,6 +34,9 @@ func Handler(o Options) http.Handler {
 	api := tableAPI{o}
 	mux := http.NewServeMux()
 	mux.Handle("/", security(http.FileServerFS(files)))
+	mux.Handle("GET /traces/{trace_id}", security(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, files, "trace.html")
+	})))
 	mux.HandleFunc("GET /api/tables", api.list)
 	mux.HandleFunc("GET /api/tables/{table}", api.table)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {

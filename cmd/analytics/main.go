@@ -33,6 +33,7 @@ var commands = []command{
 	{"generate", "write traffic with known ground truth to Kafka", runGenerate},
 	{"rules", "test FILE...: unit tests of alerting rules, as for promtool; backtest: what they would have said", runRules},
 	{"silence", "add, list or expire silences of alerts", runSilence},
+	{"trace", "ID: show all events of a trace, from the source topics", runTrace},
 	{"dlq", "list, show or replay dead letters and late records", runDLQ},
 	{"version", "print the version", runVersion},
 }

@@ -1,0 +1,92 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"ragstreams/kafka"
+	"ragstreams/tables"
+	"ragstreams/traces"
+	"ragstreams/traces/api"
+)
+
+// Bounds of a search for a trace.
+const (
+	traceRecords = 5_000_000
+	traceFor     = 20 * time.Second
+)
+
+// Traces returns what finds traces in the source topics of a deployment, whether it runs or
+// not.
+func Traces(o Options) *traces.Finder {
+	return &traces.Finder{Log: sourceLog{o.Kafka, o.Sources}, MaxBytes: o.MaxRecord, Records: traceRecords, For: traceFor}
+}
+
+// sourceLog reads source topics.
+type sourceLog struct {
+	config kafka.Config
+	topics []string
+}
+
+// Ranges implements traces.Log.
+func (l sourceLog) Ranges(ctx context.Context, from, to time.Time) (traces.Parts, error) {
+	found, err := kafka.Ranges(ctx, l.config, l.topics, from, to)
+	parts := traces.Parts{}
+	for topic, spans := range found {
+		parts[topic] = map[int32]traces.Span{}
+		for p, s := range spans {
+			parts[topic][p] = traces.Span(s)
+		}
+	}
+	return parts, err
+}
+
+// Scan implements traces.Log.
+func (l sourceLog) Scan(ctx context.Context, parts traces.Parts, visit func(*traces.Record) error) error {
+	spans := map[string]map[int32]kafka.Span{}
+	for topic, of := range parts {
+		spans[topic] = map[int32]kafka.Span{}
+		for p, s := range of {
+			spans[topic][p] = kafka.Span(s)
+		}
+	}
+	return kafka.Scan(ctx, l.config, spans, func(m *kafka.Message) error {
+		return visit(&traces.Record{
+			Place:     traces.Place{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset},
+			Timestamp: time.UnixMilli(m.Timestamp), Value: m.Value,
+		})
+	})
+}
+
+// tracesHandler serves traces; hints are those of the tables.
+func tracesHandler(o *Options, r *readers) http.Handler {
+	return api.Handler(api.Options{Finder: Traces(*o), Hint: r.traceHint, Content: o.HTTPContent})
+}
+
+// traceHint returns where an event of a trace lies, which samples of errors know, or when it
+// was, which exemplars of latencies do.
+func (r *readers) traceHint(id string) (at *traces.Place, around time.Time) {
+	for p := range r.stages.o.Partitions {
+		err := r.errors.Series(p, func(_ string, e *tables.Errors) {
+			for _, s := range []tables.Sample{e.Newest, e.Slowest} {
+				if s.TraceID == id && s.Topic != "" {
+					at = &traces.Place{Topic: s.Topic, Partition: s.Partition, Offset: s.Offset}
+				}
+			}
+		})
+		if err == nil && at == nil {
+			err = r.latency.Series(p, func(_ string, l *tables.Latency) {
+				for _, x := range []tables.Exemplar{l.Newest, l.Slowest} {
+					if x.TraceID == id {
+						around = time.UnixMilli(x.Time)
+					}
+				}
+			})
+		}
+		if err != nil {
+			r.stages.o.Logger.Warn("samples cannot be read, so a trace is searched for without a hint", "error", err)
+		}
+	}
+	return at, around
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"ragstreams/app"
+	"ragstreams/traces"
+	"ragstreams/traces/api"
+)
+
+// runTrace finds a trace in Kafka, whether the program runs or not.
+func runTrace(ctx context.Context, env environment, args []string) error {
+	fs := newFlags(env, "trace")
+	config := fs.String("config", lookup(env.environ, configVariable), "configuration `file`; kafka.*, sources and limits.* are used")
+	at := fs.String("at", "", "near which it lies: a `place` such as rag-traces/0@17, an RFC 3339 time, or Unix seconds")
+	margin := fs.String("margin", "", "how `long` nothing of it may come, such as 2m")
+	after := fs.String("after", "", "search what is older than in the output before, a `text` that it told")
+	content := fs.Bool("content", false, "show what the records hold, which may be personal; with --format json")
+	format := fs.String("format", "table", "`table` or json")
+	ids, err := parseMixed(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(ids) != 1 {
+		return fmt.Errorf("trace: %d ids are given: want one, as in analytics trace 4bf92f3577b34da6a3ce929d0e0e4736", len(ids))
+	}
+	asJSON, err := isJSON(*format)
+	if err != nil {
+		return err
+	}
+	ask := traces.Ask{ID: ids[0], Content: *content}
+	if err := cmp.Or(traces.CheckID(ask.ID), api.Parse(&ask, *at, *margin, *after)); err != nil {
+		return err
+	}
+	s, err := loadSettings(*config, env.environ)
+	if err != nil {
+		return fmt.Errorf("configuration:\n%w", err)
+	}
+	if err := app.Reachable(ctx, s.app); err != nil {
+		return err
+	}
+	found, err := app.Traces(s.app).Find(ctx, ask)
+	if err != nil {
+		return err
+	}
+	a := api.NewAnswer(ask.ID, found)
+	switch {
+	case asJSON:
+		err = writeIndented(env.stdout, a)
+	case a.Found:
+		writeTrace(env.stdout, a)
+	}
+	searched := fmt.Sprintf("%d records, %d MiB", a.Search.Records, a.Search.Bytes>>20)
+	switch {
+	case err != nil:
+		return err
+	case !a.Found && a.Search.Next != nil:
+		return fmt.Errorf("there is no event of trace %s in the newest %s: search what is older with --after %s, or give --at", ask.ID, searched, *a.Search.Next)
+	case !a.Found:
+		return fmt.Errorf("there is no event of trace %s in all that the sources keep, %s", ask.ID, searched)
+	}
+	return nil
+}
+
+// width is how long a line for the whole trace is.
+const width = 40
+
+// writeTrace draws a trace: its steps, and when each ran.
+func writeTrace(w io.Writer, a *api.Answer) {
+	fmt.Fprintf(w, "trace %s  %s  %s  from %s\n\n", plain(a.TraceID), a.Status, seconds(*a.Duration), *a.Start)
+	start := parseStamp(*a.Start)
+	for i, s := range a.Steps {
+		begin := parseStamp(s.Start).Sub(start).Seconds()
+		took, name := 0.0, plain(cmp.Or(s.Stage, s.Events[0].Type))
+		length := "·"
+		if s.Duration != nil {
+			took = *s.Duration
+			length = seconds(took)
+		}
+		line := bar(begin, took, *a.Duration)
+		notes := []string{s.Status}
+		if s.Model != "" {
+			notes = append(notes, plain(s.Model))
+		}
+		if a.Slowest != nil && *a.Slowest == i {
+			notes = append(notes, "slowest")
+		}
+		if s.Gap > 0 {
+			notes = append(notes, "after a gap of "+seconds(s.Gap))
+		}
+		if s.Copies > 0 {
+			notes = append(notes, fmt.Sprintf("%d copies", s.Copies))
+		}
+		last := s.Events[len(s.Events)-1]
+		if last.ErrorType+last.ErrorTemplate != "" {
+			notes = append(notes, plain(strings.TrimSpace(last.ErrorType+" "+last.ErrorTemplate)))
+		}
+		fmt.Fprintf(w, "%-12s %8s  %s  %s\n", name, length, line, strings.Join(notes, ", "))
+	}
+	fmt.Fprintf(w, "\nsearched %d records, %d KiB\n", a.Search.Records, a.Search.Bytes>>10)
+}
+
+// bar draws when something ran, within a whole.
+func bar(begin, took, whole float64) string {
+	if whole <= 0 {
+		return strings.Repeat(" ", width)
+	}
+	from := min(int(begin/whole*width), width-1)
+	n := min(max(1, int(took/whole*width+0.5)), width-from)
+	mark := "━"
+	if took == 0 {
+		mark = "╸"
+	}
+	return strings.Repeat(" ", from) + strings.Repeat(mark, n) + strings.Repeat(" ", width-from-n)
+}
+
+func seconds(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+func parseStamp(text string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		panic("BUG: an answer has the time " + text)
+	}
+	return t
+}

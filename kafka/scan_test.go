@@ -1,0 +1,123 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// scanned is a topic of three partitions with ten records each, a second apart.
+func scanned(t *testing.T) (Config, string) {
+	t.Helper()
+	c := broker(t)
+	topic, _, _ := names(t)
+	client, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 3, 1, nil, topic); err != nil || resp.Err != nil {
+		t.Fatal(err, resp.Err)
+	}
+	var records []*kgo.Record
+	for i := range 30 {
+		records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % 3), Timestamp: time.Unix(1_700_000_000+int64(i/3), 0), Value: fmt.Append(nil, i)})
+	}
+	if err := client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	return c, topic
+}
+
+func TestScanReadsSpans(t *testing.T) {
+	c, topic := scanned(t)
+	var got []string
+	err := Scan(t.Context(), c, map[string]map[int32]Span{topic: {0: {2, 5}, 1: {0, 0}, 2: {8, 10}}}, func(m *Message) error {
+		got = append(got, fmt.Sprintf("%d@%d=%s", m.Partition, m.Offset, m.Value))
+		return nil
+	})
+	slices.Sort(got)
+	if want := []string{"0@2=6", "0@3=9", "0@4=12", "2@8=26", "2@9=29"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("read %v, %v, want %v", got, err, want)
+	}
+}
+
+func TestScanEnds(t *testing.T) {
+	c, topic := scanned(t)
+	all := map[string]map[int32]Span{topic: {0: {0, 10}, 1: {0, 10}}}
+	for _, bad := range []error{nil, errors.New("bad")} {
+		n := 0
+		err := Scan(t.Context(), c, all, func(*Message) error {
+			if n++; n == 3 && bad == nil {
+				return ErrEnough
+			}
+			return bad
+		})
+		if !errors.Is(err, bad) || bad == nil && n != 3 {
+			t.Errorf("after %v it ends with %v and %d records", bad, err, n)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := Scan(ctx, c, all, func(*Message) error { cancel(); return nil }); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("when its context ends: %v", err)
+	}
+	if err := Scan(ctx, c, all, func(*Message) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+}
+
+// Of what was deleted, or aborted, nothing is waited for.
+func TestScanPassesHoles(t *testing.T) {
+	c, topic := scanned(t)
+	client, err := c.NewClient(kgo.TransactionalID(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: 1, Value: []byte("aborted")})
+	if err := client.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	if err := Purge(t.Context(), c, topic, map[int32]int64{0: 10}); err != nil {
+		t.Fatal(err)
+	}
+	ranges, err := Ranges(t.Context(), c, []string{topic, topic + "x"}, time.Time{}, time.Time{})
+	if err != nil || len(ranges) != 1 || ranges[topic][0] != (Span{10, 10}) || ranges[topic][1] != (Span{0, 12}) {
+		t.Fatalf("ranges %v, %v", ranges, err)
+	}
+	ranges[topic][0] = Span{0, 10}
+	n := 0
+	if err := Scan(t.Context(), c, ranges, func(*Message) error { n++; return nil }); err != nil || n != 20 {
+		t.Errorf("%d records, %v, want those of two partitions", n, err)
+	}
+}
+
+func TestRangesByTime(t *testing.T) {
+	c, topic := scanned(t)
+	at := func(s int64) time.Time { return time.Unix(1_700_000_000+s, 0) }
+	for _, tt := range []struct {
+		from, to time.Time
+		want     Span
+	}{
+		{time.Time{}, time.Time{}, Span{0, 10}},
+		{at(3), at(5), Span{3, 5}},
+		{at(-10), at(2), Span{0, 2}},
+		{at(8), at(99), Span{8, 10}},
+		{at(50), at(99), Span{10, 10}},
+		{at(5), at(3), Span{3, 3}},
+	} {
+		ranges, err := Ranges(t.Context(), c, []string{topic}, tt.from, tt.to)
+		if err != nil || ranges[topic][2] != tt.want || len(ranges[topic]) != 3 {
+			t.Errorf("from %v to %v: %v, %v, want %v", tt.from, tt.to, ranges, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"ragstreams/traces"
+	"ragstreams/traces/api"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// memory is a Log of one partition, a record a second.
+type memory struct {
+	values []string
+	fails  error
+}
+
+// Ranges implements traces.Log.
+func (m *memory) Ranges(_ context.Context, from, to time.Time) (traces.Parts, error) {
+	index := func(t time.Time, otherwise int) int64 {
+		if t.IsZero() {
+			return int64(otherwise)
+		}
+		return min(max(0, int64(t.Sub(noon)/time.Second)), int64(len(m.values)))
+	}
+	return traces.Parts{"rag-traces": {0: {From: index(from, 0), To: index(to, len(m.values))}}}, m.fails
+}
+
+// Scan implements traces.Log.
+func (m *memory) Scan(_ context.Context, parts traces.Parts, visit func(*traces.Record) error) error {
+	span := parts["rag-traces"][0]
+	for i := span.From; i < span.To; i++ {
+		r := traces.Record{Place: traces.Place{Topic: "rag-traces", Offset: i}, Timestamp: noon.Add(time.Duration(i) * time.Second), Value: []byte(m.values[i])}
+		if err := visit(&r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func server(m *memory, content bool) http.Handler {
+	return api.Handler(api.Options{
+		Finder: &traces.Finder{Log: m, Records: 100_000}, Content: content,
+		Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} },
+	})
+}
+
+func get(t *testing.T, h http.Handler, path string) (int, map[string]any) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	var body map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+		t.Fatalf("%s: %v in %s", path, err, w.Body)
+	}
+	return w.Code, body
+}
+
+func TestTrace(t *testing.T) {
+	m := &memory{values: []string{
+		`{"event_type":"user_query","trace_id":"mine","event_id":"1","query":"secret"}`,
+		`{"event_type":"user_query","trace_id":"other"}`,
+		`{"event_type":"llm_call_completed","trace_id":"mine","model":"gpt-4o","latency_ms":1500,"ttft_ms":300,"tokens":{"input":8,"output":2},"status":"error","error":{"type":"T","message":"user 'secret' unknown"}}`,
+		`{"event_type":"user_query","trace_id":"mine","event_id":"1","query":"secret"}`,
+	}}
+	code, body := get(t, server(m, false), "/api/traces/mine")
+	text, _ := json.Marshal(body)
+	if code != 200 || strings.Contains(string(text), "secret") {
+		t.Fatalf("%d %s", code, text)
+	}
+	for path, want := range map[string]any{
+		"found": true, "status": "error", "duration_seconds": 2.0, "slowest_step": 1.0, "start": "2026-03-01T12:00:00.000Z",
+		"steps.0.stage": "query", "steps.0.duration_seconds": nil, "steps.0.copies": 1.0, "steps.0.events.0.offset": 0.0,
+		"steps.1.stage": "generate", "steps.1.start": "2026-03-01T12:00:00.500Z", "steps.1.self_seconds": 1.5, "steps.1.gap_seconds": 0.5,
+		"steps.1.model": "gpt-4o", "steps.1.events.0.ttft_seconds": 0.3, "steps.1.events.0.input_tokens": 8.0, "steps.1.events.0.error_template": "user <quoted> unknown",
+		"search.stopped": "found", "search.records": 4.0, "search.parts.0.topic": "rag-traces", "search.parts.0.to_offset": 4.0,
+	} {
+		if got := at(body, path); got != want {
+			t.Errorf("%s is %v, want %v", path, got, want)
+		}
+	}
+	code, body = get(t, server(m, true), "/api/traces/mine?at=rag-traces/0@2&margin=10s")
+	if code != 200 || at(body, "steps.0.events.0.content.query") != "secret" {
+		t.Errorf("with content: %d %v", code, body)
+	}
+}
+
+// at returns what lies at a path such as steps.0.stage.
+func at(v any, path string) any {
+	for _, key := range strings.Split(path, ".") {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[key]
+		case []any:
+			var i int
+			fmt.Sscan(key, &i)
+			if i >= len(x) {
+				return "nothing"
+			}
+			v = x[i]
+		}
+	}
+	return v
+}
+
+// What is not found tells what was searched, and how to go on.
+func TestTraceThatIsNotThere(t *testing.T) {
+	m := &memory{}
+	for range 250_000 {
+		m.values = append(m.values, `{"event_type":"x"}`)
+	}
+	h := server(m, false)
+	path, rounds := "/api/traces/mine", 0
+	for {
+		code, body := get(t, h, path)
+		rounds++
+		if code != 404 || body["error"] == "" || at(body, "found") != false {
+			t.Fatalf("%d %v", code, body)
+		}
+		next, more := at(body, "search.next").(string)
+		if !more {
+			if at(body, "search.stopped") != "everything" {
+				t.Errorf("at the end: %v", body)
+			}
+			break
+		}
+		path = "/api/traces/mine?after=" + next
+	}
+	if rounds != 3 {
+		t.Errorf("%d requests for 250,000 records, 100,000 at a time", rounds)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	m := &memory{values: []string{"{}"}}
+	h := server(m, false)
+	for path, says := range map[string]string{
+		"/api/traces/" + strings.Repeat("x", 300): "300 bytes",
+		"/api/traces/a%0Ab":                       "no text",
+		"/api/traces/a?att=5":                     `unknown parameter "att"`,
+		"/api/traces/a?at=5&at=6":                 "2 times",
+		"/api/traces/a?at=noon":                   "a place such as rag-traces/0@17",
+		"/api/traces/a?margin=1":                  "margin is",
+		"/api/traces/a?after=x":                   "no cursor",
+	} {
+		if code, body := get(t, h, path); code != 400 || !strings.Contains(fmt.Sprint(body["error"]), says) {
+			t.Errorf("%s: %d %v, want 400, %q", path, code, body, says)
+		}
+	}
+	if code, _ := get(t, h, "/api/traces/"); code != 404 {
+		t.Errorf("no id: %d", code)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/traces/a", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", w.Code)
+	}
+	for fails, want := range map[error]int{errors.New("Kafka is away"): 503, context.DeadlineExceeded: 504} {
+		m.fails = fails
+		if code, body := get(t, h, "/api/traces/a"); code != want || body["hint"] == "" {
+			t.Errorf("%v: %d %v, want %d", fails, code, body, want)
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package traces_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ragstreams/traces"
+)
+
+// memory is a Log: the records of partitions, in order.
+type memory struct {
+	parts map[string][]record // by TOPIC/PARTITION
+	read  int64
+	fails error
+}
+
+type record struct {
+	at    time.Time
+	value string
+}
+
+func (m *memory) put(part string, seconds float64, value string) traces.Place {
+	if m.parts == nil {
+		m.parts = map[string][]record{}
+	}
+	m.parts[part] = append(m.parts[part], record{noon.Add(time.Duration(seconds * float64(time.Second))), value})
+	return place(part, len(m.parts[part])-1)
+}
+
+func place(part string, offset int) traces.Place {
+	topic, p, _ := strings.Cut(part, "/")
+	n := int32(p[0] - '0')
+	return traces.Place{Topic: topic, Partition: n, Offset: int64(offset)}
+}
+
+// Ranges implements traces.Log.
+func (m *memory) Ranges(_ context.Context, from, to time.Time) (traces.Parts, error) {
+	all := traces.Parts{}
+	for part, records := range m.parts {
+		index := func(t time.Time, otherwise int) int64 {
+			if t.IsZero() {
+				return int64(otherwise)
+			}
+			if i := slices.IndexFunc(records, func(r record) bool { return !r.at.Before(t) }); i >= 0 {
+				return int64(i)
+			}
+			return int64(len(records))
+		}
+		at := place(part, 0)
+		if all[at.Topic] == nil {
+			all[at.Topic] = map[int32]traces.Span{}
+		}
+		all[at.Topic][at.Partition] = traces.Span{From: index(from, 0), To: index(to, len(records))}
+	}
+	return all, nil
+}
+
+// Scan implements traces.Log.
+func (m *memory) Scan(_ context.Context, parts traces.Parts, visit func(*traces.Record) error) error {
+	for topic, spans := range parts {
+		for p, span := range spans {
+			for offset := span.From; offset < span.To; offset++ {
+				r := m.parts[fmt.Sprintf("%s/%d", topic, p)][offset]
+				m.read++
+				if err := visit(&traces.Record{Place: traces.Place{Topic: topic, Partition: p, Offset: offset}, Timestamp: r.at, Value: []byte(r.value)}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return m.fails
+}
+
+func saying(trace, kind string, more ...string) string {
+	return fmt.Sprintf(`{"event_type":%q,"trace_id":%q%s}`, kind, trace, strings.Join(more, ""))
+}
+
+// busy is a log with a trace in the middle of much else: on two topics, over a minute.
+func busy(n int) (m *memory, found []traces.Place) {
+	m = &memory{}
+	other := func(part string, from, to float64) {
+		for i := range n {
+			m.put(part, from+(to-from)*float64(i)/float64(n), saying("other", "x"))
+		}
+	}
+	other("rag-traces/0", -600, 0)
+	other("rag-traces/1", -600, 0)
+	found = append(found, m.put("dialog/0", 0, saying("mine", "user_query")))
+	found = append(found, m.put("rag-traces/0", 1, saying("mine", "retrieval_completed", `,"latency_ms":500`)))
+	found = append(found, m.put("rag-traces/1", 60, saying("mine", "llm_call_completed", `,"latency_ms":58500`))) // much later, but it began before
+	other("rag-traces/0", 61, 600)
+	other("rag-traces/1", 61, 600)
+	return m, found
+}
+
+func places(f *traces.Found) (list []traces.Place) {
+	for _, e := range f.Events {
+		list = append(list, e.Place)
+	}
+	slices.SortFunc(list, func(a, b traces.Place) int { return strings.Compare(a.String(), b.String()) })
+	return list
+}
+
+func TestFind(t *testing.T) {
+	m, want := busy(5000)
+	for _, tt := range []struct {
+		name string
+		ask  traces.Ask
+		most int64 // records that are read
+	}{
+		{"without a hint", traces.Ask{ID: "mine"}, 20_100},
+		{"by its place", traces.Ask{ID: "mine", At: &want[2]}, 3000},
+		{"by its time", traces.Ask{ID: "mine", Around: noon.Add(10 * time.Second)}, 3000},
+		{"a place where something else is", traces.Ask{ID: "mine", At: &traces.Place{Topic: "rag-traces", Partition: 1, Offset: 3}}, 20_100},
+		{"a time when it was not", traces.Ask{ID: "mine", Around: noon.Add(-300 * time.Second)}, 21_000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m.read = 0
+			got, err := (&traces.Finder{Log: m}).Find(t.Context(), tt.ask)
+			if err != nil || !slices.Equal(places(got), want) || got.Stopped != traces.StoppedFound {
+				t.Fatalf("%v, %v, %s, want %v", got.Events, err, got.Stopped, want)
+			}
+			if m.read > tt.most || m.read != got.Records {
+				t.Errorf("%d records were read, and it says %d; want %d at most", m.read, got.Records, tt.most)
+			}
+			for topic, spans := range got.Searched {
+				for p, s := range spans {
+					if s.From < 0 || s.To > int64(len(m.parts[fmt.Sprintf("%s/%d", topic, p)])) || s.From >= s.To {
+						t.Errorf("searched %s/%d from %d to %d", topic, p, s.From, s.To)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A trace that has its answer is not waited for.
+func TestAnsweredTrace(t *testing.T) {
+	m := &memory{}
+	first, last := m.put("t/0", 0, saying("mine", "user_query")), m.put("t/0", 2, saying("mine", "answer_returned", `,"latency_ms":2000`))
+	m.put("t/0", 40, saying("other", "x"))
+	late := m.put("t/0", 60, saying("mine", "answer_liked"))
+	for margin, want := range map[time.Duration][]traces.Place{0: {first, last}, time.Minute: {first, last, late}} {
+		got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: "mine", At: &first, Margin: margin})
+		if err != nil || !slices.Equal(places(got), want) {
+			t.Errorf("with a margin of %s: %v, %v, want %v", margin, places(got), err, want)
+		}
+	}
+}
+
+func TestUnknownTrace(t *testing.T) {
+	m, _ := busy(100)
+	got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: "nobody's", Around: noon})
+	if err != nil || len(got.Events) != 0 || got.Stopped != traces.StoppedEverything || got.Next != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// A search ends at its bound, and goes on from there.
+func TestSearchGoesOn(t *testing.T) {
+	m := &memory{}
+	first := m.put("t/0", 0, saying("mine", "a"))
+	for i := range 450_000 {
+		m.put("t/0", 1+float64(i)/100, saying("other", "x"))
+	}
+	f := &traces.Finder{Log: m, Records: 250_000}
+	got, err := f.Find(t.Context(), traces.Ask{ID: "mine"})
+	if err != nil || len(got.Events) != 0 || got.Stopped != traces.StoppedBudget || got.Records != 300_000 || got.Next["t"][0].To != 150_001 {
+		t.Fatalf("%s after %d records, next %v, %v", got.Stopped, got.Records, got.Next, err)
+	}
+	got, err = f.Find(t.Context(), traces.Ask{ID: "mine", Below: got.Next})
+	if err != nil || !slices.Equal(places(got), []traces.Place{first}) || got.Records > 160_000 {
+		t.Errorf("%s after %d records: %v, %v", got.Stopped, got.Records, got.Events, err)
+	}
+	m.fails = errors.New("Kafka is away")
+	if _, err := f.Find(t.Context(), traces.Ask{ID: "mine"}); !errors.Is(err, m.fails) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Whatever way a producer writes an id, the events that have it are found.
+func TestEveryWayToWriteAnID(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, id := range []string{"4bf92f35-77b3", "12345", "a/b", `q"x`, "日本", "a\\b", "\uFFFD"} {
+		for range 200 {
+			var text strings.Builder
+			for _, r := range id {
+				switch {
+				case r == '"' || r == '\\':
+					text.WriteString(`\` + string(r))
+				case r == '/' && rng.IntN(2) == 0:
+					text.WriteString(`\/`)
+				case r < 0x10000 && rng.IntN(4) == 0:
+					fmt.Fprintf(&text, `\u%04x`, r)
+				default:
+					text.WriteRune(r)
+				}
+			}
+			m := &memory{}
+			m.put("t/0", 0, `{"event_type":"x","trace_id":"`+text.String()+`","query":"a\nb"}`)
+			got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: id})
+			if err != nil || len(got.Events) != 1 {
+				t.Fatalf("%q as %s: %v, %v", id, text.String(), got.Events, err)
+			}
+		}
+	}
+	m := &memory{}
+	m.put("t/0", 0, `{"event_type":"x","trace_id":12345}`)
+	m.put("t/0", 0, `{"event_type":"y","trace_id":"other","query":"12345"}`)
+	m.put("t/0", 0, `{"trace_id":"12345"}`) // no event
+	m.put("t/0", 0, "{\"event_type\":\"z\",\"trace_id\":\"\xff\"}")
+	if got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: "12345"}); err != nil || len(got.Events) != 1 || got.Events[0].Type != "x" {
+		t.Errorf("a number: %v, %v", got.Events, err)
+	}
+	if got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: "\uFFFD"}); err != nil || len(got.Events) != 1 || got.Events[0].Type != "z" {
+		t.Errorf("bytes that are no text: %v, %v", got.Events, err)
+	}
+}
+
+func TestContentIsLeftOut(t *testing.T) {
+	m := &memory{}
+	m.put("t/0", 0, saying("mine", "a", `,"user_id":"alice","status":"error","error":"no such user 'alice'"`))
+	for _, content := range []bool{false, true} {
+		got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: "mine", Content: content})
+		if err != nil || len(got.Events) != 1 || strings.Contains(fmt.Sprintf("%q %#v", got.Events[0].Content, got.Events[0]), "alice") != content || got.Events[0].ErrorTemplate == "" {
+			t.Errorf("with content %v: %s, %v", content, got.Events, err)
+		}
+	}
+}
+
+func TestBadIDs(t *testing.T) {
+	for _, id := range []string{"", strings.Repeat("x", 257), "a\nb", "\xff"} {
+		if _, err := (&traces.Finder{Log: &memory{}}).Find(t.Context(), traces.Ask{ID: id}); err == nil {
+			t.Errorf("%q is taken", id)
+		}
+	}
+}
