@@ -67,7 +67,12 @@ func Run(ctx context.Context, o Options) error {
 		if o.OnListen != nil {
 			o.OnListen(l.Addr().String())
 		}
-		group.Go(func() error { return serve(ctx, l, handler(r, readers, watch, registry)) })
+		found, done, err := tracesHandler(&o, readers)
+		if err != nil {
+			return err
+		}
+		defer done()
+		group.Go(func() error { return serve(ctx, l, handler(r, readers, watch, found, registry)) })
 	}
 	group.Go(func() error { return r.start(members) })
 	group.Go(func() error { r.tellReady(readers.tables); return nil })
@@ -76,7 +81,7 @@ func Run(ctx context.Context, o Options) error {
 
 // handler serves console, tables, alerts, dead letters, traces, health and metrics; watch is nil
 // without rules.
-func handler(r *run, views *readers, watch *alerting, registry *prometheus.Registry) http.Handler {
+func handler(r *run, views *readers, watch *alerting, traces http.Handler, registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, Registry: registry, ErrorLog: slog.NewLogLogger(r.o.Logger.Handler(), slog.LevelError),
@@ -91,7 +96,7 @@ func handler(r *run, views *readers, watch *alerting, registry *prometheus.Regis
 	}
 	mux.Handle("POST /-/reload", files)
 	mux.Handle("GET /api/stream", queries.Stream(mux))
-	mux.Handle("/api/traces/", tracesHandler(r.o, views))
+	mux.Handle("/api/traces/", traces)
 	mux.Handle("/", queries.Handler(queries.Options{
 		Tables: views.tables, Now: r.o.Clock.Wall, Missing: r.status.missing,
 		Notes: func() []string {

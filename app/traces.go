@@ -18,20 +18,24 @@ const (
 )
 
 // Traces returns what finds traces in the source topics of a deployment, whether it runs or
-// not.
-func Traces(o Options) *traces.Finder {
-	return &traces.Finder{Log: sourceLog{o.Kafka, o.Sources}, MaxBytes: o.MaxRecord, Records: traceRecords, For: traceFor}
+// not. close must be called.
+func Traces(o Options) (f *traces.Finder, close func(), err error) {
+	reader, err := kafka.NewScanner(o.Kafka)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &traces.Finder{Log: sourceLog{reader, o.Sources}, MaxBytes: o.MaxRecord, Records: traceRecords, For: traceFor}, reader.Close, nil
 }
 
 // sourceLog reads source topics.
 type sourceLog struct {
-	config kafka.Config
+	reader *kafka.Scanner
 	topics []string
 }
 
 // Ranges implements traces.Log.
 func (l sourceLog) Ranges(ctx context.Context, from, to time.Time) (traces.Parts, error) {
-	found, err := kafka.Ranges(ctx, l.config, l.topics, from, to)
+	found, err := l.reader.Ranges(ctx, l.topics, from, to)
 	parts := traces.Parts{}
 	for topic, spans := range found {
 		parts[topic] = map[int32]traces.Span{}
@@ -51,7 +55,7 @@ func (l sourceLog) Scan(ctx context.Context, parts traces.Parts, visit func(*tra
 			spans[topic][p] = kafka.Span(s)
 		}
 	}
-	return kafka.Scan(ctx, l.config, spans, func(m *kafka.Message) error {
+	return l.reader.Scan(ctx, spans, func(m *kafka.Message) error {
 		return visit(&traces.Record{
 			Place:     traces.Place{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset},
 			Timestamp: time.UnixMilli(m.Timestamp), Value: m.Value,
@@ -59,9 +63,13 @@ func (l sourceLog) Scan(ctx context.Context, parts traces.Parts, visit func(*tra
 	})
 }
 
-// tracesHandler serves traces; hints are those of the tables.
-func tracesHandler(o *Options, r *readers) http.Handler {
-	return api.Handler(api.Options{Finder: Traces(*o), Hint: r.traceHint, Content: o.HTTPContent})
+// tracesHandler serves traces; hints are those of the tables. close must be called.
+func tracesHandler(o *Options, r *readers) (h http.Handler, close func(), err error) {
+	f, close, err := Traces(*o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return api.Handler(api.Options{Finder: f, Hint: r.traceHint, Content: o.HTTPContent}), close, nil
 }
 
 // traceHint returns where an event of a trace lies, which samples of errors know, or when it

@@ -152,6 +152,15 @@ func TestConsole(t *testing.T) {
 		t.Errorf("text is %s in light and dark", light)
 	}
 	wide.shoot(t, "console-dark")
+	// A sample leads to its trace.
+	var steps, bars int
+	wide.run(t, scheme("light"), chromedp.Click("#errors tbody a"), chromedp.Poll(`document.querySelectorAll("#steps li.error").length >= 1`, nil),
+		chromedp.Evaluate(`document.querySelectorAll("#steps li").length`, &steps),
+		chromedp.Evaluate(`[...document.querySelectorAll("#steps .bar")].filter((b) => b.clientWidth >= 3).length`, &bars), chromedp.Text("#tiles", &tiles))
+	if steps < 2 || bars != steps || !strings.Contains(tiles, "error") {
+		t.Errorf("the page of a trace has %d steps, %d of them drawn, and says %q", steps, bars, tiles)
+	}
+	wide.shoot(t, "trace")
 	wide.fine(t, url)
 
 	phone := newBrowser(t, 390, 844)

@@ -1,13 +1,11 @@
 package kafka
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -19,54 +17,16 @@ type Span struct{ From, To int64 }
 // and came since a time; the zero time means all that there is. What lies behind an open
 // transaction is not waited for.
 func CommittedSpans(ctx context.Context, c Config, topic string, since time.Time) (map[int32]Span, error) {
-	all, err := Ranges(ctx, c, []string{topic}, since, time.Time{})
+	s, err := NewScanner(c)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	all, err := s.Ranges(ctx, []string{topic}, since, time.Time{})
 	if err == nil && all[topic] == nil {
 		return nil, fmt.Errorf("topic %s does not exist: set kafka.prefix to that of the deployment, which makes it when it runs for the first time: %w", topic, kerr.UnknownTopicOrPartition)
 	}
 	return all[topic], err
-}
-
-// Ranges returns, for every partition of those topics that exist, the offsets of what was
-// committed and has a timestamp from one time to another; a zero time means all that there
-// is on that side. Timestamps need not be in order: then it is what lies between the first
-// records with later ones.
-func Ranges(ctx context.Context, c Config, topics []string, from, to time.Time) (map[string]map[int32]Span, error) {
-	client, err := c.NewClient()
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	adm := kadm.NewClient(client)
-	after := func(t time.Time, otherwise func(context.Context, ...string) (kadm.ListedOffsets, error)) (kadm.ListedOffsets, error) {
-		if t.IsZero() {
-			return otherwise(ctx, topics...)
-		}
-		return adm.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...)
-	}
-	starts, err1 := after(from, adm.ListStartOffsets)
-	ends, err2 := after(to, adm.ListCommittedOffsets)
-	committed, err3 := adm.ListCommittedOffsets(ctx, topics...)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, fmt.Errorf("offsets of %v: %w", topics, err)
-	}
-	all := map[string]map[int32]Span{}
-	var bad error
-	committed.Each(func(last kadm.ListedOffset) {
-		start, _ := starts.Lookup(last.Topic, last.Partition)
-		end, _ := ends.Lookup(last.Topic, last.Partition)
-		switch err := cmp.Or(last.Err, start.Err, end.Err); {
-		case errors.Is(err, kerr.UnknownTopicOrPartition):
-		case err != nil:
-			bad = cmp.Or(bad, fmt.Errorf("offsets of %s/%d: %w", last.Topic, last.Partition, err))
-		default:
-			if all[last.Topic] == nil {
-				all[last.Topic] = map[int32]Span{}
-			}
-			upTo := min(end.Offset, last.Offset)
-			all[last.Topic][last.Partition] = Span{min(start.Offset, upTo), upTo}
-		}
-	})
-	return all, bad
 }
 
 // Lookup reads single records by their offsets. It is not safe for concurrent use.

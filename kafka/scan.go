@@ -1,52 +1,109 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 )
+
+// Scanner reads spans of many partitions, as fast as they come. It keeps its connections, so
+// that who asks again does not wait for new ones. It is safe for concurrent use.
+type Scanner struct{ client *kgo.Client }
+
+// NewScanner opens a client, which does not connect yet.
+func NewScanner(c Config) (*Scanner, error) {
+	client, err := c.NewClient()
+	if err != nil {
+		return nil, fmt.Errorf("open reader: %w", err)
+	}
+	return &Scanner{client}, nil
+}
+
+// Close ends the client.
+func (s *Scanner) Close() { s.client.Close() }
+
+// Ranges returns, for every partition of those topics that exist, the offsets of what was
+// committed and has a timestamp from one time to another; a zero time means all that there
+// is on that side. Timestamps need not be in order: then it is what lies between the first
+// records with later ones. What lies behind an open transaction is not waited for.
+func (s *Scanner) Ranges(ctx context.Context, topics []string, from, to time.Time) (map[string]map[int32]Span, error) {
+	adm := kadm.NewClient(s.client)
+	after := func(t time.Time, otherwise func(context.Context, ...string) (kadm.ListedOffsets, error)) func() (kadm.ListedOffsets, error) {
+		if t.IsZero() {
+			return func() (kadm.ListedOffsets, error) { return otherwise(ctx, topics...) }
+		}
+		return func() (kadm.ListedOffsets, error) { return adm.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...) }
+	}
+	var lists [3]kadm.ListedOffsets
+	var group errgroup.Group
+	for i, list := range []func() (kadm.ListedOffsets, error){
+		after(from, adm.ListStartOffsets), after(to, adm.ListCommittedOffsets), after(time.Time{}, adm.ListCommittedOffsets),
+	} {
+		group.Go(func() (err error) {
+			lists[i], err = list()
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("offsets of %v: %w", topics, err)
+	}
+	all := map[string]map[int32]Span{}
+	var bad error
+	lists[2].Each(func(last kadm.ListedOffset) {
+		start, _ := lists[0].Lookup(last.Topic, last.Partition)
+		end, _ := lists[1].Lookup(last.Topic, last.Partition)
+		switch err := cmp.Or(last.Err, start.Err, end.Err); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+		case err != nil:
+			bad = cmp.Or(bad, fmt.Errorf("offsets of %s/%d: %w", last.Topic, last.Partition, err))
+		default:
+			if all[last.Topic] == nil {
+				all[last.Topic] = map[int32]Span{}
+			}
+			upTo := min(end.Offset, last.Offset)
+			all[last.Topic][last.Partition] = Span{min(start.Offset, upTo), upTo}
+		}
+	})
+	return all, bad
+}
 
 // ErrEnough ends a Scan early, without an error.
 var ErrEnough = errors.New("enough")
 
+// Bounds of what a Scan fetches.
+const (
+	scanAtOnce   = 8 // partitions
+	scanMost     = 4 << 20
+	scanLeast    = 64 << 10
+	scanRecord   = 512 // bytes that a record takes, about
+	scanAttempts = 5
+	scanPause    = 100 * time.Millisecond // before another attempt, of a partition that moves
+)
+
 // Scan calls visit for every committed record of some spans of partitions, by topic: those
-// of a partition in order, of several partitions as they come, from one goroutine. It
-// returns the first error of visit, and nil after ErrEnough. What visit is handed must not
-// be kept. Spans must end before what is not decided; see Ranges.
-func Scan(ctx context.Context, c Config, parts map[string]map[int32]Span, visit func(m *Message) error) error {
-	s := scan{left: map[topicPartition]Span{}, visit: visit}
-	begin := map[string]map[int32]kgo.Offset{}
+// of a partition in order, of several partitions as they come, one at a time. It returns the
+// first error of visit, and nil after ErrEnough. What visit is handed must not be kept.
+// Spans must end before what is not decided; see Ranges. What was deleted is passed over.
+func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, visit func(m *Message) error) error {
+	c := &scan{client: s.client, visit: visit}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(scanAtOnce)
 	for topic, spans := range parts {
 		for p, span := range spans {
-			if span.From >= span.To {
-				continue
+			if span.From < span.To {
+				group.Go(func() error { return c.partition(ctx, topic, p, span) })
 			}
-			if begin[topic] == nil {
-				begin[topic] = map[int32]kgo.Offset{}
-			}
-			begin[topic][p] = kgo.NewOffset().At(span.From)
-			s.left[topicPartition{topic, p}] = span
 		}
 	}
-	if len(s.left) == 0 {
-		return nil
-	}
-	var err error
-	s.client, err = c.NewClient(
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(),
-		kgo.FetchMaxWait(100*time.Millisecond),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // what was deleted is passed over
-		kgo.ConsumePartitions(begin),
-	)
-	if err != nil {
-		return fmt.Errorf("open reader of %d partitions: %w", len(s.left), err)
-	}
-	defer s.client.Close()
-	if err := s.run(ctx); err != nil && !errors.Is(err, ErrEnough) {
+	if err := group.Wait(); err != nil && !errors.Is(err, ErrEnough) {
 		return err
 	}
 	return nil
@@ -55,81 +112,107 @@ func Scan(ctx context.Context, c Config, parts map[string]map[int32]Span, visit 
 // scan is one at work.
 type scan struct {
 	client *kgo.Client
-	left   map[topicPartition]Span
-	visit  func(m *Message) error
-	m      Message
+
+	leading sync.Mutex
+	topics  kadm.TopicDetails // as they were last looked at
+
+	visiting sync.Mutex
+	visit    func(m *Message) error
 }
 
-func (s *scan) run(ctx context.Context) error {
-	for len(s.left) > 0 {
-		poll, cancel := context.WithTimeout(ctx, 4*tailCheckInterval)
-		fetches := s.client.PollFetches(poll)
-		cancel()
-		if ctx.Err() != nil {
-			return fmt.Errorf("%d partitions are not read to their ends: %w", len(s.left), ctx.Err())
-		}
-		var failed error
-		fetches.EachError(func(topic string, p int32, e error) {
-			if !errors.Is(e, context.DeadlineExceeded) && failed == nil {
-				failed = fmt.Errorf("read %s/%d: %w", topic, p, e)
+// partition reads the span of one partition.
+func (c *scan) partition(ctx context.Context, topic string, p int32, span Span) error {
+	for attempts := 0; span.From < span.To; {
+		next, err := c.fetch(ctx, topic, p, span)
+		switch {
+		case errors.Is(err, kerr.OffsetOutOfRange):
+			if next, err = startOffset(ctx, c.client, topic, p); err == nil && next <= span.From {
+				return nil // the log was made again, and ends before
 			}
-		})
-		moved := false
-		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-			moved = moved || len(p.Records) > 0
-			if failed == nil {
-				failed = s.take(topicPartition{p.Topic, p.Partition}, p.Records)
+		case err != nil && kerr.IsRetriable(err) && attempts < scanAttempts:
+			attempts++
+			c.forget()
+			select {
+			case <-ctx.Done():
+			case <-time.After(scanPause):
 			}
-		})
-		if failed == nil && !moved {
-			failed = s.endEmpty(ctx)
-		}
-		if failed != nil {
-			return failed
-		}
-	}
-	return nil
-}
-
-// take visits records of a partition.
-func (s *scan) take(at topicPartition, records []*kgo.Record) error {
-	span, reading := s.left[at]
-	if !reading {
-		return nil
-	}
-	for _, r := range records {
-		if r.Offset < span.From {
-			continue
-		}
-		if span.From = r.Offset + 1; r.Offset < span.To && !r.Attrs.IsControl() {
-			s.m = recordMessage(r)
-			if err := s.visit(&s.m); err != nil {
-				return err
+			if ctx.Err() == nil {
+				continue
 			}
 		}
-	}
-	s.left[at] = span
-	if span.From >= span.To {
-		s.end(at)
-	}
-	return nil
-}
-
-func (s *scan) end(at topicPartition) {
-	delete(s.left, at)
-	s.client.PauseFetchPartitions(map[string][]int32{at.topic: {at.partition}})
-}
-
-// endEmpty ends the partitions at whose ends nothing lies that is ever handed on.
-func (s *scan) endEmpty(ctx context.Context) error {
-	for at, span := range s.left {
-		state, err := tail(ctx, s.client, at.topic, at.partition, span.From, span.To)
 		if err != nil {
 			return err
 		}
-		if state == tailEmpty {
-			s.end(at)
+		if next == span.From { // nothing will come
+			return nil
 		}
+		span.From, attempts = next, 0
 	}
 	return nil
+}
+
+// fetch visits what one request for a span brings, and returns what comes behind it.
+func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (next int64, err error) {
+	of, err := c.topic(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	if _, there := of.Partitions[p]; !there {
+		return 0, fmt.Errorf("read %s/%d: %w", topic, p, kerr.UnknownTopicOrPartition)
+	}
+	bytes := min(max(scanLeast, (span.To-span.From)*scanRecord), scanMost)
+	resp, err := fetchFrom(ctx, c.client, of, p, span.From, int32(bytes))
+	if err != nil {
+		return 0, err
+	}
+	got, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Topic: topic, Partition: p, Offset: span.From, IsolationLevel: kgo.ReadCommitted(),
+	}, resp, kgo.DefaultDecompressor(), nil)
+	if got.Err != nil {
+		return 0, fmt.Errorf("read %s/%d at %d: %w", topic, p, span.From, got.Err)
+	}
+	c.visiting.Lock()
+	defer c.visiting.Unlock()
+	if ctx.Err() != nil { // another partition has ended it
+		return 0, ctx.Err()
+	}
+	for _, r := range got.Records {
+		if r.Offset >= span.To {
+			return span.To, nil
+		}
+		m := recordMessage(r)
+		if err := c.visit(&m); err != nil {
+			return 0, err
+		}
+	}
+	return afterBatches(resp.RecordBatches, span.From), nil
+}
+
+// topic returns where the partitions of a topic are led.
+func (c *scan) topic(ctx context.Context, name string) (kadm.TopicDetail, error) {
+	c.leading.Lock()
+	defer c.leading.Unlock()
+	if of, known := c.topics[name]; known {
+		return of, nil
+	}
+	meta, err := kadm.NewClient(c.client).Metadata(ctx, name)
+	if err != nil {
+		return kadm.TopicDetail{}, fmt.Errorf("metadata of %s: %w", name, err)
+	}
+	of := meta.Topics[name]
+	if of.Err != nil {
+		return of, fmt.Errorf("metadata of %s: %w", name, of.Err)
+	}
+	if c.topics == nil {
+		c.topics = kadm.TopicDetails{}
+	}
+	c.topics[name] = of
+	return of, nil
+}
+
+// forget has topics looked at again.
+func (c *scan) forget() {
+	c.leading.Lock()
+	defer c.leading.Unlock()
+	c.topics = nil
 }

@@ -35,10 +35,21 @@ func scanned(t *testing.T) (Config, string) {
 	return c, topic
 }
 
+// newScanner opens one that ends with the test.
+func newScanner(t *testing.T, c Config) *Scanner {
+	t.Helper()
+	s, err := NewScanner(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
 func TestScanReadsSpans(t *testing.T) {
 	c, topic := scanned(t)
 	var got []string
-	err := Scan(t.Context(), c, map[string]map[int32]Span{topic: {0: {2, 5}, 1: {0, 0}, 2: {8, 10}}}, func(m *Message) error {
+	err := newScanner(t, c).Scan(t.Context(), map[string]map[int32]Span{topic: {0: {2, 5}, 1: {0, 0}, 2: {8, 10}}}, func(m *Message) error {
 		got = append(got, fmt.Sprintf("%d@%d=%s", m.Partition, m.Offset, m.Value))
 		return nil
 	})
@@ -50,10 +61,10 @@ func TestScanReadsSpans(t *testing.T) {
 
 func TestScanEnds(t *testing.T) {
 	c, topic := scanned(t)
-	all := map[string]map[int32]Span{topic: {0: {0, 10}, 1: {0, 10}}}
+	all, reader := map[string]map[int32]Span{topic: {0: {0, 10}, 1: {0, 10}}}, newScanner(t, c)
 	for _, bad := range []error{nil, errors.New("bad")} {
 		n := 0
-		err := Scan(t.Context(), c, all, func(*Message) error {
+		err := reader.Scan(t.Context(), all, func(*Message) error {
 			if n++; n == 3 && bad == nil {
 				return ErrEnough
 			}
@@ -64,10 +75,10 @@ func TestScanEnds(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := Scan(ctx, c, all, func(*Message) error { cancel(); return nil }); err != nil && !errors.Is(err, context.Canceled) {
+	if err := reader.Scan(ctx, all, func(*Message) error { cancel(); return nil }); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("when its context ends: %v", err)
 	}
-	if err := Scan(ctx, c, all, func(*Message) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := reader.Scan(ctx, all, func(*Message) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 }
@@ -90,19 +101,21 @@ func TestScanPassesHoles(t *testing.T) {
 	if err := Purge(t.Context(), c, topic, map[int32]int64{0: 10}); err != nil {
 		t.Fatal(err)
 	}
-	ranges, err := Ranges(t.Context(), c, []string{topic, topic + "x"}, time.Time{}, time.Time{})
+	reader := newScanner(t, c)
+	ranges, err := reader.Ranges(t.Context(), []string{topic, topic + "x"}, time.Time{}, time.Time{})
 	if err != nil || len(ranges) != 1 || ranges[topic][0] != (Span{10, 10}) || ranges[topic][1] != (Span{0, 12}) {
 		t.Fatalf("ranges %v, %v", ranges, err)
 	}
 	ranges[topic][0] = Span{0, 10}
 	n := 0
-	if err := Scan(t.Context(), c, ranges, func(*Message) error { n++; return nil }); err != nil || n != 20 {
+	if err := reader.Scan(t.Context(), ranges, func(*Message) error { n++; return nil }); err != nil || n != 20 {
 		t.Errorf("%d records, %v, want those of two partitions", n, err)
 	}
 }
 
 func TestRangesByTime(t *testing.T) {
 	c, topic := scanned(t)
+	reader := newScanner(t, c)
 	at := func(s int64) time.Time { return time.Unix(1_700_000_000+s, 0) }
 	for _, tt := range []struct {
 		from, to time.Time
@@ -115,7 +128,7 @@ func TestRangesByTime(t *testing.T) {
 		{at(50), at(99), Span{10, 10}},
 		{at(5), at(3), Span{3, 3}},
 	} {
-		ranges, err := Ranges(t.Context(), c, []string{topic}, tt.from, tt.to)
+		ranges, err := reader.Ranges(t.Context(), []string{topic}, tt.from, tt.to)
 		if err != nil || ranges[topic][2] != tt.want || len(ranges[topic]) != 3 {
 			t.Errorf("from %v to %v: %v, %v, want %v", tt.from, tt.to, ranges, err, tt.want)
 		}

@@ -86,8 +86,20 @@ func skipEmpty(batches []byte, from int64) (next int64, data bool) {
 	return next, false
 }
 
-// fetchRaw reads once from the partition's leader, without waiting: up to so many bytes,
-// or the batch with the offset if that is larger.
+// afterBatches returns the offset behind the last of some batches that is whole.
+func afterBatches(batches []byte, from int64) int64 {
+	for len(batches) >= batchHeaderSize {
+		size := int(binary.BigEndian.Uint32(batches[batchLengthAt:])) + batchLengthAt + 4
+		if size > len(batches) {
+			break
+		}
+		from = max(from, int64(binary.BigEndian.Uint64(batches))+int64(binary.BigEndian.Uint32(batches[batchLastDeltaAt:]))+1)
+		batches = batches[size:]
+	}
+	return from
+}
+
+// fetchRaw reads once from the partition's leader; see fetchFrom.
 func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32, from int64, bytes int32) (*kmsg.FetchResponseTopicPartition, error) {
 	meta, err := kadm.NewClient(cl).Metadata(ctx, topic)
 	if err != nil {
@@ -97,10 +109,16 @@ func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32
 	if detail.Err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", topic, detail.Err)
 	}
-	at, there := detail.Partitions[partition]
-	if !there {
+	if _, there := detail.Partitions[partition]; !there {
 		return nil, fmt.Errorf("metadata of %s/%d: %w", topic, partition, kerr.UnknownTopicOrPartition)
 	}
+	return fetchFrom(ctx, cl, detail, partition, from, bytes)
+}
+
+// fetchFrom reads once from a partition of a topic, where its leader is known, without
+// waiting: up to so many bytes, or the batch with the offset if that is larger.
+func fetchFrom(ctx context.Context, cl *kgo.Client, of kadm.TopicDetail, partition int32, from int64, bytes int32) (*kmsg.FetchResponseTopicPartition, error) {
+	topic := of.Topic
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID = -1
 	req.MinBytes, req.MaxBytes, req.MaxWaitMillis = 0, bytes, 0
@@ -110,9 +128,9 @@ func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32
 	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, from, bytes
 	p.CurrentLeaderEpoch = -1
 	t := kmsg.NewFetchRequestTopic()
-	t.Topic, t.TopicID, t.Partitions = topic, detail.ID, []kmsg.FetchRequestTopicPartition{p}
+	t.Topic, t.TopicID, t.Partitions = topic, of.ID, []kmsg.FetchRequestTopicPartition{p}
 	req.Topics = []kmsg.FetchRequestTopic{t}
-	answer, err := cl.Broker(int(at.Leader)).RetriableRequest(ctx, req)
+	answer, err := cl.Broker(int(of.Partitions[partition].Leader)).RetriableRequest(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
 	}

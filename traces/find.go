@@ -66,8 +66,8 @@ type Log interface {
 	// Ranges returns, for all partitions of the topics, what has timestamps from one time to
 	// another; a zero time means all that there is on that side.
 	Ranges(ctx context.Context, from, to time.Time) (Parts, error)
-	// Scan visits the records of some parts, from one goroutine, and returns the first error
-	// of visit.
+	// Scan visits the records of some parts, one at a time, and returns the first error of
+	// visit.
 	Scan(ctx context.Context, parts Parts, visit func(*Record) error) error
 }
 

@@ -44,7 +44,12 @@ func runTrace(ctx context.Context, env environment, args []string) error {
 	if err := app.Reachable(ctx, s.app); err != nil {
 		return err
 	}
-	found, err := app.Traces(s.app).Find(ctx, ask)
+	finder, done, err := app.Traces(s.app)
+	if err != nil {
+		return err
+	}
+	defer done()
+	found, err := finder.Find(ctx, ask)
 	if err != nil {
 		return err
 	}
