@@ -392,9 +392,7 @@ func (a *alarm) kill(i *instance) {
 
 // What is shipped is taken by Prometheus, too, and means the same there.
 func TestPromtoolTakesTheRules(t *testing.T) {
-	if out, err := exec.CommandContext(t.Context(), filepath.Join(site.Root, "e2e", "servers", "install.sh"), "prometheus").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	need(t, "prometheus")
 	for _, args := range [][]string{{"check", "rules", "ragstreams.yaml"}, {"test", "rules", "ragstreams.test.yml"}} {
 		cmd := exec.CommandContext(t.Context(), "promtool", args...)
 		cmd.Dir = filepath.Join(site.Root, "grafana", "rules")

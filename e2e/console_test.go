@@ -32,6 +32,7 @@ type browser struct {
 // newBrowser starts one that ends with the test.
 func newBrowser(t *testing.T, width, height int64) *browser {
 	t.Helper()
+	need(t, "chromium")
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(int(width), int(height)))
 	allocated, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)

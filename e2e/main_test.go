@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -87,6 +88,15 @@ func ownBroker(t testing.TB, name, settings string) *servers.Kafka {
 		}
 	})
 	return k
+}
+
+// need installs a tool that is missing.
+func need(t testing.TB, tool string) {
+	t.Helper()
+	script := filepath.Join(site.Root, "e2e", "servers", "install.sh")
+	if out, err := exec.CommandContext(t.Context(), script, tool).CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v %s", script, tool, err, out)
+	}
 }
 
 // eventually asks check again and again until it returns nil. When limit has

@@ -53,9 +53,7 @@ func analytics(t testing.TB, args ...string) string {
 // Silences hold on every instance and across restarts, whoever made them where; what is
 // silenced is seen, and told once it is not; an alert that explains others inhibits them.
 func TestSilences(t *testing.T) {
-	if out, err := exec.CommandContext(t.Context(), filepath.Join(site.Root, "e2e", "servers", "install.sh"), "amtool").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	need(t, "amtool")
 	policy := filepath.Join(t.TempDir(), "policy.yml")
 	const inhibit = `
 repeat_interval: 20s
