@@ -393,11 +393,13 @@ func (a *alarm) kill(i *instance) {
 // What is shipped is taken by Prometheus, too, and means the same there.
 func TestPromtoolTakesTheRules(t *testing.T) {
 	need(t, "prometheus")
-	for _, args := range [][]string{{"check", "rules", "ragstreams.yaml"}, {"test", "rules", "ragstreams.test.yml"}} {
-		cmd := exec.CommandContext(t.Context(), "promtool", args...)
-		cmd.Dir = filepath.Join(site.Root, "grafana", "rules")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("promtool %v: %v: %s", args, err, out)
+	for folder, name := range map[string]string{"rules": "ragstreams", "prometheus-rules": "pipeline"} {
+		for _, args := range [][]string{{"check", "rules", name + ".yaml"}, {"test", "rules", name + ".test.yml"}} {
+			cmd := exec.CommandContext(t.Context(), "promtool", args...)
+			cmd.Dir = filepath.Join(site.Root, "grafana", folder)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("promtool %v: %v: %s", args, err, out)
+			}
 		}
 	}
 }
