@@ -44,10 +44,13 @@ var allowed = map[string][]string{
 	"app":               {"alerts", "alerts/api", "alerts/policy", "alerts/rabbitmq", "alerts/rules", "alerts/silences", "codecs", "deadletters", "deadletters/api", "event", "kafka", "metrics", "processors", "queries", "series", "tables", "traces", "traces/api", "views", "window"},
 	"cmd/analytics":     {"alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "deadletters", "deadletters/api", "generate", "grafana", "kafka", "metrics", "traces", "traces/api", "verify"},
 	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},
-	"e2e":               {"alerts", "deadletters/api", "generate", "internal/scenario", "kafka", "traces/api", "verify", "e2e/servers"},
+	"e2e":               {"alerts", "deadletters/api", "generate", "grafana/dashboards", "internal/scenario", "kafka", "traces/api", "verify", "e2e/servers"},
 	"e2e/servers":       {},
 	"internal/arch":     {},
 	"internal/scenario": {"alerts", "alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "codecs", "deadletters", "deadletters/api", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
+
+	"grafana/dashboards":       {"metrics"},
+	"grafana/dashboards/write": {"grafana/dashboards"},
 }
 
 // only lists the packages outside the module that few may use.
@@ -60,6 +63,7 @@ var only = map[string][]string{
 	"github.com/prometheus/prometheus":               {"alerts/rules", "series"},
 	"go.yaml.in/yaml/v3":                             {"cmd/analytics", "alerts/rules", "alerts/policy", "alerts/rabbitmq"},
 	"github.com/prometheus/alertmanager":             {"alerts/match", "alerts/policy"},
+	"github.com/grafana/grafana-foundation-sdk":      {"grafana/dashboards"},
 }
 
 func TestImportDirections(t *testing.T) {
