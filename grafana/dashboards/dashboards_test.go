@@ -241,7 +241,7 @@ func TestProvisioning(t *testing.T) {
 		byType[s.Type] = i
 	}
 	prometheus, alertmanager := sources.Datasources[byType["prometheus"]], sources.Datasources[byType["alertmanager"]]
-	if to := prometheus.JSONData.Destinations; len(to) != 1 || to[0].Name != "trace_id" || !strings.HasSuffix(to[0].URL, "/api/traces/$${__value.raw}") {
+	if to := prometheus.JSONData.Destinations; len(to) != 1 || to[0].Name != "trace_id" || !strings.HasSuffix(to[0].URL, "/traces/$${__value.raw}") {
 		t.Errorf("exemplars lead to %+v", to)
 	}
 	panels := 0
