@@ -66,9 +66,6 @@ type Step struct {
 // Duration returns how long the step took, 0 of a moment.
 func (s *Step) Duration() time.Duration { return s.End.Sub(s.Start) }
 
-// last returns the event that tells most of the step.
-func (s *Step) last() *Event { return &s.Events[len(s.Events)-1] }
-
 // Trace is the life of one trace.
 type Trace struct {
 	Start, End time.Time
