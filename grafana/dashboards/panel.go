@@ -162,12 +162,6 @@ func (p *panel) most(v float64) *panel {
 	return p
 }
 
-// any lets the scale begin where the values do, below 0 too.
-func (p *panel) any() *panel {
-	p.FieldConfig.Defaults.Min = nil
-	return p
-}
-
 // warn colours values: from here on they are worth a look, from there on they are bad.
 func (p *panel) warn(yellow, red float64) *panel {
 	return p.colour(dashboard.Threshold{Color: "green"}, dashboard.Threshold{Color: "yellow", Value: &yellow}, dashboard.Threshold{Color: "red", Value: &red})

@@ -11,6 +11,7 @@ import (
 	"ragstreams/grafana/dashboards"
 	"ragstreams/metrics"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -85,7 +86,7 @@ func judge(expr string, known map[string]metric) (faults []string) {
 			return nil
 		}
 		for _, match := range v.LabelMatchers {
-			if match.Name != labels.MetricName && !slices.Contains(m.labels, match.Name) {
+			if match.Name != model.MetricNameLabel && !slices.Contains(m.labels, match.Name) {
 				fault("%s has no label %s", v.Name, match.Name)
 			}
 		}
