@@ -32,7 +32,7 @@ fuzz: ## every fuzz target for FUZZTIME (10s, or 20000x: so many inputs)
 
 e2e: ## the program on real Kafka and Prometheus, while it is being killed
 	@report=$$(mktemp); status=0; \
-	E2E_REPORT=$$report go test -tags e2e -count=1 -timeout 30m $(E2E) ./e2e/... || status=$$?; \
+	E2E_REPORT=$$report go test -tags e2e -count=1 -timeout 60m $(E2E) ./e2e/... || status=$$?; \
 	cat $$report; rm -f $$report; exit $$status
 
 chaos: ## three brokers and three instances in a storm of faults; CHAOS_SEED=7 CHAOS_FOR=5m

@@ -145,7 +145,10 @@ func (c counter) key(labels map[string]string) string {
 var counters = map[string]counter{
 	"events":  {"rag_events_total", []string{"tenant", "app", "event_type", "status"}},
 	"stages":  {"histogram_count(rag_stage_duration_seconds) or rag_stage_duration_seconds_count", []string{"tenant", "app", "stage", "model"}},
-	"tokens":  {"histogram_count(rag_time_to_first_token_seconds) or rag_time_to_first_token_seconds_count", []string{"tenant", "app", "stage", "model"}},
+	"ttft":    {"histogram_count(rag_time_to_first_token_seconds) or rag_time_to_first_token_seconds_count", []string{"tenant", "app", "stage", "model"}},
+	"tokens":  {"rag_tokens_total", []string{"tenant", "app", "model", "type"}},
+	"models":  {"rag_model_requests_total", []string{"tenant", "app", "model"}},
+	"acts":    {"rag_behaviour_events_total", []string{"tenant", "app", "event_type"}},
 	"errors":  {"rag_error_group_events_total", []string{"tenant", "app", "stage"}},
 	"records": {`analytics_records_total{outcome!="in"}`, []string{"topic", "outcome"}},
 }
@@ -172,7 +175,15 @@ func expected(truth *generate.Truth) map[string]map[string]float64 {
 		add("stages", m.Count, k.Tenant, k.App, k.Stage, k.Model)
 	}
 	for k, m := range total.TTFT {
-		add("tokens", m.Count, k.Tenant, k.App, k.Stage, k.Model)
+		add("ttft", m.Count, k.Tenant, k.App, k.Stage, k.Model)
+	}
+	for k, m := range total.Usage {
+		add("models", m.Requests, k.Tenant, k.App, k.Model)
+		add("tokens", m.InputTokens, k.Tenant, k.App, k.Model, "input")
+		add("tokens", m.OutputTokens, k.Tenant, k.App, k.Model, "output")
+	}
+	for k, m := range total.Behaviour {
+		add("acts", m.Count, k.Tenant, k.App, k.EventType)
 	}
 	for k, m := range total.Errors {
 		add("errors", m.Count, k.Tenant, k.App, k.Stage)
@@ -283,7 +294,7 @@ func (p *prometheus) checkNeverFell(from, to time.Time) {
 	duration := fmt.Sprintf("%ds", int(math.Ceil(to.Sub(from).Seconds())))
 	checked := 0
 	for _, name := range names {
-		if !strings.HasPrefix(name, "rag_") && name != "analytics_records_total" || name == "rag_qps" {
+		if !strings.HasPrefix(name, "rag_") && name != "analytics_records_total" || name == "rag_qps" || strings.HasPrefix(name, "rag_behaviour_active_") {
 			continue
 		}
 		fallen, err := p.query(ctx, fmt.Sprintf("resets(%s[%s]) > 0", name, duration), time.Time{}, to)
