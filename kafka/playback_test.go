@@ -89,6 +89,11 @@ type playbackStand struct {
 func newPlaybackStand(t *testing.T, partitions int32, topics ...string) *playbackStand {
 	t.Helper()
 	_, c := embedded(t)
+	return newPlaybackStandOn(t, c, partitions, topics...)
+}
+
+func newPlaybackStandOn(t *testing.T, c Config, partitions int32, topics ...string) *playbackStand {
+	t.Helper()
 	s := &playbackStand{T: t, cfg: c, began: time.Now().Add(-time.Hour).Truncate(time.Second)}
 	var err error
 	if s.client, err = s.cfg.NewClient(); err != nil {

@@ -157,11 +157,14 @@ func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (nex
 	if err != nil {
 		return 0, err
 	}
-	if _, there := of.Partitions[p]; !there {
+	at, there := of.Partitions[p]
+	if !there {
 		return 0, fmt.Errorf("read %s/%d: %w", topic, p, kerr.UnknownTopicOrPartition)
 	}
-	bytes := min(max(scanLeast, (span.To-span.From)*scanRecord), scanMost)
-	resp, err := fetchFrom(ctx, c.client, of, p, span.From, int32(bytes))
+	resp, err := fetchOnce(ctx, c.client, fetchFrom{
+		topic: topic, id: of.ID, partition: p, leader: at.Leader, offset: span.From, committed: true,
+		bytes: int32(min(max(scanLeast, (span.To-span.From)*scanRecord), scanMost)),
+	})
 	if err != nil {
 		return 0, err
 	}

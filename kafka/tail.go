@@ -109,41 +109,59 @@ func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32
 	if detail.Err != nil {
 		return nil, fmt.Errorf("metadata of %s: %w", topic, detail.Err)
 	}
-	if _, there := detail.Partitions[partition]; !there {
+	at, there := detail.Partitions[partition]
+	if !there {
 		return nil, fmt.Errorf("metadata of %s/%d: %w", topic, partition, kerr.UnknownTopicOrPartition)
 	}
-	return fetchFrom(ctx, cl, detail, partition, from, bytes)
+	return fetchOnce(ctx, cl, fetchFrom{
+		topic: topic, id: detail.ID, partition: partition, leader: at.Leader,
+		offset: from, bytes: bytes, committed: true,
+	})
 }
 
-// fetchFrom reads once from a partition of a topic, where its leader is known, without
-// waiting: up to so many bytes, or the batch with the offset if that is larger.
-func fetchFrom(ctx context.Context, cl *kgo.Client, of kadm.TopicDetail, partition int32, from int64, bytes int32) (*kmsg.FetchResponseTopicPartition, error) {
-	topic := of.Topic
+// fetchFrom says what one request is to fetch.
+type fetchFrom struct {
+	topic     string
+	id        kadm.TopicID
+	partition int32
+	leader    int32
+	offset    int64
+	bytes     int32 // at most; but one batch in any case
+	committed bool  // up to the last stable offset
+}
+
+// fetchOnce sends one request, which does not wait for records.
+func fetchOnce(ctx context.Context, cl *kgo.Client, f fetchFrom) (*kmsg.FetchResponseTopicPartition, error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID = -1
-	req.MinBytes, req.MaxBytes, req.MaxWaitMillis = 0, bytes, 0
-	req.IsolationLevel = 1
+	req.MinBytes, req.MaxBytes, req.MaxWaitMillis = 0, f.bytes, 0
+	if f.committed {
+		req.IsolationLevel = 1
+	}
 	req.SessionEpoch = -1
 	p := kmsg.NewFetchRequestTopicPartition()
-	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, from, bytes
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = f.partition, f.offset, f.bytes
 	p.CurrentLeaderEpoch = -1
 	t := kmsg.NewFetchRequestTopic()
-	t.Topic, t.TopicID, t.Partitions = topic, of.ID, []kmsg.FetchRequestTopicPartition{p}
+	t.Topic, t.TopicID, t.Partitions = f.topic, f.id, []kmsg.FetchRequestTopicPartition{p}
 	req.Topics = []kmsg.FetchRequestTopic{t}
-	answer, err := cl.Broker(int(of.Partitions[partition].Leader)).RetriableRequest(ctx, req)
+	failed := func(err error) error {
+		return fmt.Errorf("fetch %s/%d at %d: %w", f.topic, f.partition, f.offset, err)
+	}
+	answer, err := cl.Broker(int(f.leader)).RetriableRequest(ctx, req)
 	if err != nil {
-		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
+		return nil, failed(err)
 	}
 	resp := answer.(*kmsg.FetchResponse)
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
+		return nil, failed(err)
 	}
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return nil, fmt.Errorf("fetch %s/%d at %d: the broker answered without the partition", topic, partition, from)
+		return nil, failed(errors.New("the broker answered without the partition"))
 	}
 	got := &resp.Topics[0].Partitions[0]
 	if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
-		return nil, fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, from, err)
+		return nil, failed(err)
 	}
 	return got, nil
 }
