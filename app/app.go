@@ -58,6 +58,9 @@ func Run(ctx context.Context, o Options) error {
 		}
 		members, watch = append(members, a.members()...), a
 	}
+	if o.Watch.any() {
+		members = append(members, watchMember(&o, metrics.NewDependencies(registry), r.status))
+	}
 	r.status.set(kafkaPart, "not reached yet")
 	if o.HTTPListen != "" {
 		l, err := listen(o.HTTPListen)

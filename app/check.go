@@ -101,6 +101,9 @@ func Topology(o Options) string {
 		}
 		fmt.Fprintf(&b, "without a group, every instance reads and writes %s, and whoever evaluates rules writes %s\n\n", n.Silences(), n.Evaluations())
 	}
+	if o.Watch.any() {
+		fmt.Fprintf(&b, "group %s\n  reads nothing; its member with the first partition of %s measures lag and servers\n\n", n.WatchGroup(), n.Progress())
+	}
 	fmt.Fprintf(&b, "pane %s, grace %s, %d partitions, transactions at most %s apart without a backlog\n", o.Pane, o.Grace, o.Partitions, o.CommitInterval)
 	return b.String()
 }

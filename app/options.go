@@ -10,6 +10,7 @@ import (
 	"ragstreams/alerts"
 	"ragstreams/alerts/rabbitmq"
 	"ragstreams/kafka"
+	"ragstreams/management"
 	"ragstreams/processors"
 	"ragstreams/window"
 )
@@ -72,6 +73,8 @@ type Options struct {
 	AMQP        rabbitmq.Config // where alerts go; without a URL they stay in the outbox
 	Topology    string          // name of a file, see rabbitmq.Topology; "": none
 
+	Watch Watch // what is measured of other servers
+
 	HTTPListen string // "" serves nothing
 	// HTTPContent lets HTTP show what records hold: prompts, answers, names. Without it
 	// HTTP shows no more than tables and metrics do.
@@ -122,6 +125,7 @@ func DefaultOptions() Options {
 		PurgeInterval:      30 * time.Second,
 		AlertFormat:        alerts.FormatOwn,
 		AMQP:               rabbitmq.Config{Declare: true},
+		Watch:              Watch{Interval: 15 * time.Second, Lag: true, Cluster: true, RabbitMQ: management.Config{Queues: ".*"}},
 		HTTPListen:         "127.0.0.1:8080",
 		Logger:             slog.New(slog.DiscardHandler),
 		Clock:              processors.SystemClock(),
@@ -158,10 +162,17 @@ func (o *Options) Validate() error {
 	check(o.PaneRetention >= 10*o.Pane, "retention.panes is %s: want at least ten panes, %s", o.PaneRetention, 10*o.Pane)
 	check(o.Forget == 0 || o.Forget > o.Grace+o.Pane, "retention.series is %s: want 0 (for ever) or more than pane and grace", o.Forget)
 	check(slices.Contains(alerts.Formats, o.AlertFormat), "amqp.format is %q: want %s, %s or %s", o.AlertFormat, alerts.FormatOwn, alerts.FormatCloudEvents, alerts.FormatAlertmanager)
+	check(o.Watch.Interval >= time.Second && o.Watch.Interval <= 10*time.Minute, "watch.interval is %s: want 1s to 10m", o.Watch.Interval)
+	check(o.Watch.RabbitMQ.URL != "" || o.Watch.RabbitMQ.Username == "" && o.Watch.RabbitMQ.Password == "", "watch.rabbitmq.url is empty: a login alone leads nowhere; give the address of the management API")
 	seen := map[string]bool{}
 	for _, s := range o.Sources {
 		check(s != "" && !seen[s], "sources: %q is given twice or empty", s)
 		seen[s] = true
+	}
+	if o.Watch.RabbitMQ.URL != "" {
+		if _, err := management.New(o.Watch.RabbitMQ); err != nil {
+			errs = append(errs, fmt.Errorf("watch.rabbitmq.%w", err))
+		}
 	}
 	if err := o.Kafka.Security.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("kafka.security: %w", err))
@@ -175,24 +186,36 @@ func (o *Options) panes() window.Panes {
 
 func (o *Options) names() processors.Names { return processors.Names{Prefix: o.Prefix} }
 
-// groups are the consumer groups of all stages.
-func (o *Options) groups() []string {
+// readers are the consumer groups of all stages, and what they read.
+func (o *Options) readers() []kafka.Reader {
 	n := o.names()
-	groups := []string{n.AssembleGroup()}
+	var all []kafka.Reader
+	add := func(group, topic string, start kafka.Start) {
+		all = append(all, kafka.Reader{Group: group, Topics: []string{topic}, Start: start})
+	}
+	add(n.AssembleGroup(), n.Events(), kafka.Start{})
 	for _, topic := range o.Sources {
-		groups = append(groups, n.IngestGroup(topic))
+		add(n.IngestGroup(topic), topic, o.Start)
 	}
 	for _, table := range processors.TableNames {
-		groups = append(groups, n.TableGroup(table))
+		add(n.TableGroup(table), n.Partials(table), kafka.Start{})
 	}
 	for _, table := range processors.Windowed {
-		groups = append(groups, n.HistoryGroup(table))
+		add(n.HistoryGroup(table), n.Windows(table), kafka.Start{})
 	}
 	if o.Rules != "" {
-		groups = append(groups, n.AlertsGroup())
+		add(n.AlertsGroup(), n.Evaluations(), kafka.Start{})
 		if o.AMQP.URL != "" {
-			groups = append(groups, n.PublisherGroup())
+			add(n.PublisherGroup(), n.Outbox(), kafka.Start{})
 		}
+	}
+	return all
+}
+
+// groups are the consumer groups of all stages.
+func (o *Options) groups() (groups []string) {
+	for _, r := range o.readers() {
+		groups = append(groups, r.Group)
 	}
 	return groups
 }

@@ -194,13 +194,15 @@ func (i *instance) exportsNothingOlder(ctx context.Context, seen map[string]floa
 	return nil
 }
 
-// groups returns the deployment's groups.
+// groups returns the groups of the deployment's stages.
 func (c *killer) groups(ctx context.Context) (kadm.DescribedGroups, error) {
 	listed, err := c.d.admin.ListGroups(ctx)
 	if err != nil {
 		return nil, err
 	}
-	own := slices.DeleteFunc(listed.Groups(), func(g string) bool { return !strings.HasPrefix(g, c.d.prefix) })
+	own := slices.DeleteFunc(listed.Groups(), func(g string) bool {
+		return !strings.HasPrefix(g, c.d.prefix) || g == c.d.prefix+"watch" // whose members have no names
+	})
 	if len(own) == 0 {
 		return nil, fmt.Errorf("no group begins with %s", c.d.prefix)
 	}

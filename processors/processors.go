@@ -97,6 +97,10 @@ func (n Names) AlertsGroup() string { return n.Prefix + "alerts" }
 // PublisherGroup is the consumer group that reads the outbox.
 func (n Names) PublisherGroup() string { return n.Prefix + "alerts-publisher" }
 
+// WatchGroup is the consumer group that elects the instance which measures lag and
+// servers. It commits nothing.
+func (n Names) WatchGroup() string { return n.Prefix + "watch" }
+
 // IngestGroup is the consumer group that reads one source topic.
 func (n Names) IngestGroup(source string) string { return n.Prefix + "ingest-" + source }
 

@@ -119,6 +119,15 @@ var allSettings = []setting{
 	{key: "amqp.tls.cert_file", value: func(s *settings) any { return &s.app.AMQP.CertFile }, help: "PEM client certificate; without a user in the URL it is the login, too"},
 	{key: "amqp.tls.key_file", value: func(s *settings) any { return &s.app.AMQP.KeyFile }, help: "PEM key of the client certificate"},
 	{key: "amqp.tls.server_name", value: func(s *settings) any { return &s.app.AMQP.ServerName }, help: "name expected in the server's certificate; empty: its address"},
+	{key: "watch.interval", value: func(s *settings) any { return &s.app.Watch.Interval }, help: "how often one of the instances measures what the keys below say"},
+	{key: "watch.lag", value: func(s *settings) any { return &s.app.Watch.Lag }, help: "measure how far own consumer groups are behind in every partition, in records and in seconds"},
+	{key: "watch.groups", value: func(s *settings) any { return &s.app.Watch.Groups }, help: "other consumer groups for which that is measured, too, in the topics of which they have committed something"},
+	{key: "watch.cluster", value: func(s *settings) any { return &s.app.Watch.Cluster }, help: "count Kafka's brokers, and the partitions without a leader or with a replica that is not in sync"},
+	{key: "watch.rabbitmq.url", value: func(s *settings) any { return &s.app.Watch.RabbitMQ.URL }, help: "RabbitMQ's management API, `http://` or `https://`, that is asked for queues and connections; empty: it is not"},
+	{key: "watch.rabbitmq.username", value: func(s *settings) any { return &s.app.Watch.RabbitMQ.Username }, help: "its user, with the tag `monitoring`; empty: the one in the URL"},
+	{key: "watch.rabbitmq.password", value: func(s *settings) any { return &s.app.Watch.RabbitMQ.Password }, help: "its password"},
+	{key: "watch.rabbitmq.ca_file", value: func(s *settings) any { return &s.app.Watch.RabbitMQ.CAFile }, help: "PEM file of the authorities to trust; empty: the system's"},
+	{key: "watch.rabbitmq.queues", value: func(s *settings) any { return &s.app.Watch.RabbitMQ.Queues }, help: "regular expression for the names of the queues to show"},
 }
 
 func oneOf(key string, get func(*settings) string, accepted ...string) func(*settings) error {
