@@ -12,7 +12,7 @@ import (
 	"ragstreams/kafka"
 )
 
-// sourcePartitions are what generate and demo give to topics they make.
+// sourcePartitions are what generate and demo give to topics that they make.
 var sourcePartitions = []int32{4, 3, 2}
 
 func runGenerate(ctx context.Context, env environment, args []string) error {
@@ -49,6 +49,9 @@ func runGenerate(ctx context.Context, env environment, args []string) error {
 		cfg.Topics = trafficTopics(s.app.Sources)
 		cfg.Step = *span / time.Duration(max(*n, 1))
 		cfg.Start = time.Now().Add(-*span)
+	}
+	if err := asTheyAre(ctx, s.app.Kafka, cfg.Topics); err != nil {
+		return err
 	}
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -97,6 +100,25 @@ func trafficTopics(sources []string) (topics []generate.Topic) {
 		topics = append(topics, generate.Topic{Name: name, Partitions: sourcePartitions[i]})
 	}
 	return topics
+}
+
+// asTheyAre gives topics that exist the partitions that they have: the program may have
+// made them first.
+func asTheyAre(ctx context.Context, c kafka.Config, topics []generate.Topic) error {
+	var names []string
+	for _, t := range topics {
+		names = append(names, t.Name)
+	}
+	counts, err := kafka.PartitionCounts(ctx, c, names)
+	if err != nil {
+		return fmt.Errorf("source topics: %w", err)
+	}
+	for i := range topics {
+		if n := counts[topics[i].Name]; n > 0 {
+			topics[i].Partitions = n
+		}
+	}
+	return nil
 }
 
 // makeSources makes the topics that traffic goes to, with exactly the partitions

@@ -35,6 +35,7 @@ var commands = []command{
 	{"silence", "add, list or expire silences of alerts", runSilence},
 	{"trace", "ID: show all events of a trace, from the source topics", runTrace},
 	{"dlq", "list, show or replay dead letters and late records", runDLQ},
+	{"healthcheck", "ask the instance on this host whether it is ready", runHealthcheck},
 	{"version", "print the version", runVersion},
 }
 
@@ -76,7 +77,7 @@ func usage(w io.Writer) {
 	fmt.Fprintln(w, "usage: analytics COMMAND [flags]      (analytics COMMAND -h lists the flags)")
 	fmt.Fprintln(w)
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.help)
+		fmt.Fprintf(w, "  %-11s %s\n", c.name, c.help)
 	}
 }
 
