@@ -45,9 +45,10 @@ var allowed = map[string][]string{
 	"app":               {"alerts", "alerts/api", "alerts/policy", "alerts/rabbitmq", "alerts/rules", "alerts/silences", "codecs", "deadletters", "deadletters/api", "event", "kafka", "management", "metrics", "processors", "queries", "series", "tables", "traces", "traces/api", "views", "window"},
 	"cmd/analytics":     {"alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "deadletters", "deadletters/api", "generate", "grafana", "kafka", "metrics", "traces", "traces/api", "verify"},
 	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},
-	"e2e":               {"alerts", "deadletters/api", "generate", "grafana/dashboards", "internal/scenario", "kafka", "traces/api", "verify", "e2e/servers"},
+	"e2e":               {"alerts", "deadletters/api", "generate", "grafana/dashboards", "internal/deploy", "internal/scenario", "kafka", "traces/api", "verify", "e2e/servers"},
 	"e2e/servers":       {},
 	"internal/arch":     {},
+	"internal/deploy":   {},
 	"internal/scenario": {"alerts", "alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "codecs", "deadletters", "deadletters/api", "kafka", "metrics", "processors", "queries", "series", "tables", "views", "window"},
 
 	"grafana/dashboards":       {"metrics"},
@@ -62,7 +63,7 @@ var only = map[string][]string{
 	"github.com/prometheus/client_golang/prometheus": {"metrics", "app", "internal/scenario"},
 	"github.com/twmb/franz-go/pkg/kfake":             {"kafka"},
 	"github.com/prometheus/prometheus":               {"alerts/rules", "series"},
-	"go.yaml.in/yaml/v3":                             {"cmd/analytics", "alerts/rules", "alerts/policy", "alerts/rabbitmq"},
+	"go.yaml.in/yaml/v3":                             {"cmd/analytics", "alerts/rules", "alerts/policy", "alerts/rabbitmq", "internal/deploy"},
 	"github.com/prometheus/alertmanager":             {"alerts/match", "alerts/policy"},
 	"github.com/grafana/grafana-foundation-sdk":      {"grafana/dashboards"},
 }
