@@ -85,7 +85,8 @@ func newShowcase(t *testing.T) *showcase {
 		t.Fatal(err)
 	}
 	d := newDeployment(t, []int32{2, 2, 2}, append(slices.Clone(short),
-		"ANALYTICS_RULES="+rules, "ANALYTICS_AMQP_URL="+rabbit.URL, "ANALYTICS_LIMITS_ERROR_GROUPS_PER_TENANT=30")...)
+		"ANALYTICS_RULES="+rules, "ANALYTICS_AMQP_URL="+rabbit.URL, "ANALYTICS_LIMITS_ERROR_GROUPS_PER_TENANT=30",
+		fmt.Sprintf("ANALYTICS_WATCH_RABBITMQ_URL=http://guest:guest@127.0.0.1:%d", rabbit.Port+1), "ANALYTICS_WATCH_INTERVAL=1s")...)
 	return &showcase{alarm: &alarm{deployment: d, rabbit: rabbit, url: rabbit.URL}}
 }
 

@@ -65,7 +65,7 @@ func pipeline() board {
 				lines("Connected to RabbitMQ", truth, "Whether there is a connection, on an instance that reads a part of the outbox.", q(maxBy("instance", s.of("analytics_amqp_connected")), "{{instance}}")).most(1),
 				list("Versions", counts, "What the instances were built of.", "instances", []string{"version", "go_version"}, "count by (version, go_version) ("+s.of("analytics_build_info")+")").size(8, 8),
 			}},
-			dependencies(),
+			dependencies(s),
 		},
 	}
 }

@@ -18,7 +18,6 @@ type Query struct {
 	Instant   bool   // of the newest moment only, else of the time that is shown
 	Heatmap   bool   // the answer must be native histograms
 	Exemplars bool   // they are asked for, too
-	Foreign   bool   // of metrics that this version of the program does not have
 }
 
 // Queries returns all that a dashboard asks: for its variables, annotations and panels.
@@ -49,9 +48,6 @@ func (d Dashboard) Queries() []Query {
 // labelValues is how Grafana is told to ask for the values of a label.
 var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
 
-// dependency finds metrics of what the program stands on.
-var dependency = regexp.MustCompile(`analytics_(kafka|rabbitmq)_\w+`)
-
 func asked(p dashboard.Panel) []Query {
 	var all []Query
 	for _, target := range p.Targets {
@@ -63,10 +59,6 @@ func asked(p dashboard.Panel) []Query {
 		}
 		for _, o := range p.FieldConfig.Overrides {
 			one.Link = o.Properties[0].Value.([]link)[0].URL
-		}
-		for _, name := range dependency.FindAllString(t.Expr, -1) {
-			_, ours := labels[name]
-			one.Foreign = one.Foreign || !ours
 		}
 		all = append(all, one)
 	}

@@ -18,25 +18,13 @@ import (
 
 // metric is what is known of one.
 type metric struct {
-	kind    metrics.Type
-	labels  []string
-	foreign bool // not ours: its labels are for others to say
+	kind   metrics.Type
+	labels []string
 }
 
-// dependencies are the metrics of what the program stands on, which it may not have.
-var dependencies = map[string][]string{
-	"analytics_kafka_up":                               {},
-	"analytics_kafka_brokers":                          {},
-	"analytics_kafka_under_replicated_partitions":      {},
-	"analytics_kafka_offline_partitions":               {},
-	"analytics_kafka_group_lag_records":                {"group", "topic", "partition"},
-	"analytics_kafka_group_lag_seconds":                {"group", "topic", "partition"},
-	"analytics_rabbitmq_up":                            {},
-	"analytics_rabbitmq_connections":                   {},
-	"analytics_rabbitmq_queue_messages_ready":          {"vhost", "queue"},
-	"analytics_rabbitmq_queue_messages_unacknowledged": {"vhost", "queue"},
-	"analytics_rabbitmq_queue_consumers":               {"vhost", "queue"},
-}
+// shared are the metrics that are scraped without the label instance: what they are of may
+// move.
+var shared = regexp.MustCompile(`^(rag_|analytics_records_|analytics_kafka_|analytics_rabbitmq_)`)
 
 // known are the metrics that queries and rules may name: those of the program, and what
 // Prometheus and the Go runtime add to them.
@@ -52,14 +40,9 @@ func known() map[string]metric {
 		all[d.Name] = metric{kind: d.Type, labels: d.Labels}
 	}
 	for name, m := range all {
-		if !strings.HasPrefix(name, "rag_") && !strings.HasPrefix(name, "analytics_records_") { // scraped without instance
+		if !shared.MatchString(name) {
 			m.labels = append(slices.Clone(m.labels), "instance", "job")
 			all[name] = m
-		}
-	}
-	for name, labels := range dependencies {
-		if _, ours := all[name]; !ours {
-			all[name] = metric{kind: metrics.Gauge, labels: labels, foreign: true}
 		}
 	}
 	return all
@@ -139,18 +122,15 @@ func TestQueries(t *testing.T) {
 					return nil
 				}
 				asked[v.Name] = true
-				if metrics[v.Name].foreign != q.Foreign {
-					t.Errorf("%s: %s is not ours: %v, said to be: %v", at, v.Name, metrics[v.Name].foreign, q.Foreign)
-				}
-				if strings.HasPrefix(q.Where, "panel") && !q.Foreign {
+				if strings.HasPrefix(q.Where, "panel") {
 					narrowed(t, at, d, v, metrics[v.Name].labels)
 				}
 				return nil
 			})
 		}
 	}
-	for name, m := range metrics {
-		if !asked[name] && !m.foreign && name != "up" {
+	for name := range metrics {
+		if !asked[name] && name != "up" {
 			t.Errorf("no dashboard shows %s", name)
 		}
 	}
