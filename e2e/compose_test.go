@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -198,6 +199,35 @@ func TestCompose(t *testing.T) {
 	defer cancel()
 	if code, err := analytics.Wait(ctx); code != 0 || err != nil {
 		t.Errorf("analytics ends with %d, %v", code, err)
+	}
+}
+
+// Prometheus takes its configuration, and the rules that it leads to.
+func TestComposePrometheus(t *testing.T) {
+	file, err := deploy.Read(site.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := file.Services["prometheus"]
+	config, err := file.HostPath(s, "/etc/prometheus/prometheus.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := file.HostPath(s, "/etc/prometheus/rules")
+	if err != nil || rules == "" {
+		t.Fatal("no rules are mounted", err)
+	}
+	moved := filepath.Join(t.TempDir(), "prometheus.yml")
+	if err := os.WriteFile(moved, []byte(strings.ReplaceAll(string(text), "/etc/prometheus/rules", rules)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "promtool", "check", "config", moved).CombinedOutput()
+	if err != nil || !regexp.MustCompile(`\b[1-9]\d* rules found`).Match(out) {
+		t.Errorf("promtool says %v:\n%s", err, out)
 	}
 }
 
