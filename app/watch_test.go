@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,18 +27,43 @@ import (
 // lookout is a watching whose looks have answers that the test gives.
 type lookout struct {
 	watching
-	registry         *prometheus.Registry
-	lines            bytes.Buffer
+	registry *prometheus.Registry
+
+	mu               sync.Mutex // what follows
+	lines            strings.Builder
 	looks            int
 	kafkaErr, rabErr error
 	partial          bool // Kafka answers in spite of kafkaErr
 }
 
+// Write takes in lines of the log.
+func (l *lookout) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines.Write(line)
+}
+
+// said returns the log, and how many looks there were.
+func (l *lookout) said() (lines string, looks int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines.String(), l.looks
+}
+
+// now gives the looks other answers.
+func (l *lookout) now(kafkaErr error, partial bool, rabErr error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kafkaErr, l.partial, l.rabErr = kafkaErr, partial, rabErr
+}
+
 func newLookout(interval time.Duration) *lookout {
 	l := &lookout{registry: prometheus.NewRegistry()}
 	l.watching = watching{
-		interval: interval, lease: 10 * time.Second, log: slog.New(slog.NewTextHandler(&l.lines, nil)), observer: metrics.NewDependencies(l.registry),
+		interval: interval, lease: 10 * time.Second, log: slog.New(slog.NewTextHandler(l, nil)), observer: metrics.NewDependencies(l.registry),
 		kafka: func(context.Context) (*metrics.Kafka, error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			l.looks++
 			if l.kafkaErr != nil && !l.partial {
 				return nil, l.kafkaErr
@@ -45,6 +71,8 @@ func newLookout(interval time.Duration) *lookout {
 			return &metrics.Kafka{Health: &metrics.Health{Brokers: 3}}, l.kafkaErr
 		},
 		rabbit: func(context.Context) (*metrics.RabbitMQ, error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			if l.rabErr != nil {
 				return nil, l.rabErr
 			}
@@ -84,7 +112,7 @@ func TestWatching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		l := newLookout(15 * time.Second)
-		l.kafkaErr, l.rabErr = errors.New("no broker"), nil
+		l.now(errors.New("no broker"), false, nil)
 		done := make(chan struct{})
 		go func() { defer close(done); l.run(ctx) }()
 		after := func(d time.Duration, what string, want map[string]float64) {
@@ -96,24 +124,26 @@ func TestWatching(t *testing.T) {
 		up := map[string]float64{"kafka_up": 1, "kafka_brokers": 3, "rabbitmq_up": 1, "rabbitmq_connections": 2}
 		after(time.Second, "Kafka does not answer, for less than the lease", map[string]float64{"kafka_up": 0, "rabbitmq_up": 1, "rabbitmq_connections": 2})
 		after(15*time.Second, "for longer: another instance may ask RabbitMQ", map[string]float64{"kafka_up": 0})
-		l.kafkaErr = nil
+		l.now(nil, false, nil)
 		after(15*time.Second, "all is well", up)
-		l.kafkaErr, l.partial = errors.New("offsets of group x"), true
+		l.now(errors.New("offsets of group x"), true, nil)
 		after(15*time.Second, "a part of Kafka's answer is missing", up)
-		l.kafkaErr, l.rabErr = nil, errors.New("no API")
+		l.now(nil, false, errors.New("no API"))
 		after(15*time.Second, "RabbitMQ does not answer", map[string]float64{"kafka_up": 1, "kafka_brokers": 3, "rabbitmq_up": 0})
-		looks := l.looks
+		_, looks := l.said()
 		after(time.Hour, "nor for an hour", map[string]float64{"kafka_up": 1, "kafka_brokers": 3, "rabbitmq_up": 0})
-		if n := l.looks - looks; n != 240 {
+		lines, now := l.said()
+		if n := now - looks; n != 240 {
 			t.Errorf("%d looks in an hour, want one every 15 s", n)
 		}
-		if n := strings.Count(l.lines.String(), "no API"); n != 13 {
-			t.Errorf("RabbitMQ's silence is said %d times in an hour, want every five minutes:\n%s", n, l.lines.String())
+		if n := strings.Count(lines, "no API"); n != 13 {
+			t.Errorf("RabbitMQ's silence is said %d times in an hour, want every five minutes:\n%s", n, lines)
 		}
-		l.rabErr = nil
+		l.now(nil, false, nil)
 		after(15*time.Second, "it answers again", up)
-		if !strings.Contains(l.lines.String(), "RabbitMQ is measured again") || strings.Count(l.lines.String(), "Kafka is measured again") != 2 {
-			t.Errorf("the log does not say once each that there are numbers again:\n%s", l.lines.String())
+		lines, _ = l.said()
+		if strings.Count(lines, "RabbitMQ is measured again") != 1 || strings.Count(lines, "Kafka is measured again") != 2 {
+			t.Errorf("the log does not say each time that there are numbers again:\n%s", lines)
 		}
 		cancel()
 		<-done
@@ -143,10 +173,11 @@ func TestWatchingIsPatient(t *testing.T) {
 			l.observer.Forget()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			before := l.lines.Len()
+			before, _ := l.said()
 			l.look(ctx)
-			if n, err := testutil.GatherAndCount(l.registry); err != nil || n != 0 || l.lines.Len() != before {
-				t.Errorf("a look of a term that is over shows %d series, %v, and says %s", n, err, l.lines.String()[before:])
+			n, err := testutil.GatherAndCount(l.registry)
+			if lines, _ := l.said(); err != nil || n != 0 || lines != before {
+				t.Errorf("a look of a term that is over shows %d series, %v, and says %s", n, err, strings.TrimPrefix(lines, before))
 			}
 		})
 	}
