@@ -1,6 +1,7 @@
 package app
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +61,7 @@ func (a *alerting) errorGroups(at time.Time, span time.Duration) []errorGroup {
 		g := errorGroup{dims, alerts.ErrorGroup{Fingerprint: dims[3], ErrorType: m.ErrorType, Template: m.Template, Count: m.Count}}
 		for _, s := range []tables.Sample{m.Newest, m.Slowest} {
 			if s.TraceID != "" && !slices.Contains(g.Traces, s.TraceID) {
-				g.Traces, g.Links = append(g.Traces, s.TraceID), append(g.Links, "/api/traces/"+s.TraceID)
+				g.Traces, g.Links = append(g.Traces, s.TraceID), append(g.Links, "/api/traces/"+url.PathEscape(s.TraceID))
 			}
 		}
 		all = append(all, g)

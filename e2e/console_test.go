@@ -155,7 +155,9 @@ func TestConsole(t *testing.T) {
 	wide.shoot(t, "console-dark")
 	// A sample leads to its trace.
 	var steps, bars int
-	wide.run(t, scheme("light"), chromedp.Click("#errors tbody a"), chromedp.Poll(`document.querySelectorAll("#steps li.error").length >= 1`, nil),
+	var trace string
+	wide.run(t, scheme("light"), chromedp.Evaluate(`document.querySelector("#errors tbody a").href`, &trace))
+	wide.run(t, chromedp.Navigate(trace), chromedp.Poll(`document.querySelectorAll("#steps li.error").length >= 1`, nil),
 		chromedp.Evaluate(`document.querySelectorAll("#steps li").length`, &steps),
 		chromedp.Evaluate(`[...document.querySelectorAll("#steps .bar")].filter((b) => b.clientWidth >= 3).length`, &bars), chromedp.Text("#tiles", &tiles))
 	if steps < 2 || bars != steps || !strings.Contains(tiles, "error") {
