@@ -31,10 +31,29 @@ type Options struct {
 	Content bool // answers show what records hold, which may be personal
 }
 
+// Bounds of what one instance does for those who ask: a search reads as fast as it can.
+const (
+	maxSearches   = 4 // at once
+	searchTimeout = 40 * time.Second
+)
+
 // Handler serves the path of the package.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/traces/{trace_id}", o.trace)
+	searching := make(chan struct{}, maxSearches)
+	mux.HandleFunc("GET /api/traces/{trace_id}", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case searching <- struct{}{}:
+			defer func() { <-searching }()
+		default:
+			w.Header().Set("Retry-After", "5")
+			fail(w, http.StatusServiceUnavailable, fmt.Sprintf("%d searches for traces run on this instance", maxSearches), "try again when one has ended, or use analytics trace")
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), searchTimeout)
+		defer cancel()
+		o.trace(w, r.WithContext(ctx))
+	})
 	mux.HandleFunc("/api/traces/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			w.Header().Set("Allow", http.MethodGet)

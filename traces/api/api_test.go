@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,6 +137,44 @@ func TestTraceThatIsNotThere(t *testing.T) {
 	}
 	if rounds != 3 {
 		t.Errorf("%d requests for 250,000 records, 100,000 at a time", rounds)
+	}
+}
+
+// endless is a Log that is never done.
+type endless struct {
+	memory
+	began chan struct{}
+}
+
+// Scan implements traces.Log.
+func (e *endless) Scan(ctx context.Context, _ traces.Parts, _ func(*traces.Record) error) error {
+	e.began <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestSearchesAreBounded(t *testing.T) {
+	log := &endless{memory{values: []string{"{}"}}, make(chan struct{})}
+	h := api.Handler(api.Options{Finder: &traces.Finder{Log: log}, Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} }})
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/traces/a", nil))
+		})
+		<-log.began
+	}
+	if code, body := get(t, h, "/api/traces/a"); code != 503 || !strings.Contains(fmt.Sprint(body["error"]), "4 searches") {
+		t.Errorf("the fifth: %d %v", code, body)
+	}
+	cancel()
+	all.Wait()
+	ended, cancel := context.WithCancel(t.Context())
+	go func() { <-log.began; cancel() }()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(ended, http.MethodGet, "/api/traces/a", nil))
+	if strings.Contains(w.Body.String(), "4 searches") {
+		t.Errorf("when they have ended: %d %s", w.Code, w.Body)
 	}
 }
 
