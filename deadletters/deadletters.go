@@ -15,11 +15,9 @@ package deadletters
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
+
+	"ragstreams/event"
 )
 
 // Header is one record header. It is an alias, so that the transport's is the same type.
@@ -41,38 +39,12 @@ type Record struct {
 }
 
 // Place returns where the record lies.
-func (r *Record) Place() Place { return Place{r.Topic, r.Partition, r.Offset} }
+func (r *Record) Place() Place {
+	return Place{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
+}
 
 // Place is where a record lies.
-type Place struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-}
-
-// String writes a place such as rag-traces/0@17.
-func (p Place) String() string { return fmt.Sprintf("%s/%d@%d", p.Topic, p.Partition, p.Offset) }
-
-// ParsePlace reads what String writes.
-func ParsePlace(text string) (p Place, err error) {
-	rest, offset := cutLast(text, '@')
-	topic, partition := cutLast(rest, '/')
-	n, err1 := strconv.ParseInt(partition, 10, 32)
-	p.Offset, err = strconv.ParseInt(offset, 10, 64)
-	if p.Topic, p.Partition = topic, int32(n); topic == "" || errors.Join(err1, err) != nil || n < 0 || p.Offset < 0 {
-		return Place{}, fmt.Errorf("%q is no place of a record: want TOPIC/PARTITION@OFFSET", text)
-	}
-	return p, nil
-}
-
-// cutLast parts a text at the last of its separators.
-func cutLast(s string, sep byte) (before, after string) {
-	i := strings.LastIndexByte(s, sep)
-	if i < 0 {
-		return s, ""
-	}
-	return s[:i], s[i+1:]
-}
+type Place = event.Place
 
 // Log reads what Kafka holds. All that it hands on is committed.
 type Log interface {

@@ -20,9 +20,9 @@ func pointer(p Place, timestamp int64, more ...Header) []Header {
 }
 
 var (
-	origin = Place{"rag-traces", 2, 17}
+	origin = Place{Topic: "rag-traces", Partition: 2, Offset: 17}
 	mark   = Mark{
-		Replay: "R1", By: "ana", At: time.Date(2026, 11, 28, 12, 0, 0, 5, time.UTC), Of: Place{"analytics-dlq", 0, 9},
+		Replay: "R1", By: "ana", At: time.Date(2026, 11, 28, 12, 0, 0, 5, time.UTC), Of: Place{Topic: "analytics-dlq", Partition: 0, Offset: 9},
 		Reason: "syntax", Before: 3, Mended: true,
 	}
 )
@@ -76,7 +76,7 @@ func TestParseRefuses(t *testing.T) {
 	for want, headers := range map[string][]Header{
 		"has no header source_topic":            {header("x", "y")},
 		`header source_offset is ""`:            pointer(origin, 5)[:2],
-		`header source_partition is "-1"`:       pointer(Place{"rag-traces", -1, 0}, 5),
+		`header source_partition is "-1"`:       pointer(Place{Topic: "rag-traces", Partition: -1, Offset: 0}, 5),
 		`header cut_from_bytes is "much"`:       pointer(origin, 5, header(HeaderCut, "much")),
 		`header lateness_ms is "-3": want a nu`: pointer(origin, 5, header(HeaderLateness, "-3")),
 	} {
@@ -112,22 +112,9 @@ func TestCutMark(t *testing.T) {
 		}
 	}
 	// The longest that a replay writes is one.
-	long := Mark{Replay: strings.Repeat("r", maxName), By: strings.Repeat("b", maxName), Of: Place{strings.Repeat("t", 249), 1<<31 - 1, 1<<63 - 1}}
+	long := Mark{Replay: strings.Repeat("r", maxName), By: strings.Repeat("b", maxName), Of: Place{Topic: strings.Repeat("t", 249), Partition: 1<<31 - 1, Offset: 1<<63 - 1}}
 	if _, got := CutMark(long.Headers()); got == nil {
 		t.Error("the longest mark is not read back")
-	}
-}
-
-func TestPlaces(t *testing.T) {
-	for _, p := range []Place{{"a", 0, 0}, {"a/b@c", 3, 1 << 60}} {
-		if got, err := ParsePlace(p.String()); got != p || err != nil {
-			t.Errorf("%s: %v, %v", p, got, err)
-		}
-	}
-	for _, text := range []string{"", "a", "a/1", "a@1", "/1@2", "a/-1@2", "a/1@-2", "a/x@2", "a/1@x", "a/3000000000@1"} {
-		if got, err := ParsePlace(text); err == nil {
-			t.Errorf("%q is %v", text, got)
-		}
 	}
 }
 

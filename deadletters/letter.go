@@ -78,7 +78,7 @@ func Parse(r Record) (*Letter, error) {
 		}
 		return n
 	}
-	l.Source = Place{ours[HeaderTopic], int32(number(HeaderPartition, true)), number(HeaderOffset, true)}
+	l.Source = Place{Topic: ours[HeaderTopic], Partition: int32(number(HeaderPartition, true)), Offset: number(HeaderOffset, true)}
 	l.SourceTimestamp, _ = strconv.ParseInt(ours[HeaderTimestamp], 10, 64) // a producer's clock may say anything
 	l.Reason, l.Detail = ours[HeaderReason], ours[HeaderDetail]
 	l.ValueCut, l.KeyCut, l.LeftOut = int(number(HeaderCut, false)), int(number(HeaderKeyCut, false)), int(number(HeaderLeftOut, false))

@@ -24,7 +24,7 @@ func TestList(t *testing.T) {
 		if i == 3 {
 			reason = "empty"
 		}
-		s.letter(i, "{", Place{"rag-traces", int32(i % 2), i}, reason)
+		s.letter(i, "{", Place{Topic: "rag-traces", Partition: int32(i % 2), Offset: i}, reason)
 	}
 	var all []int64
 	var left Spans
@@ -57,8 +57,8 @@ func TestList(t *testing.T) {
 // Where few match, a list ends with what it has, and a cursor.
 func TestListLooksAtSoMuch(t *testing.T) {
 	s := newShelf()
-	s.letter(5, "{", Place{"rag-traces", 0, 1}, "empty")
-	s.letter(maxScanned+1000, "{", Place{"rag-traces", 0, 2}, "syntax")
+	s.letter(5, "{", Place{Topic: "rag-traces", Partition: 0, Offset: 1}, "empty")
+	s.letter(maxScanned+1000, "{", Place{Topic: "rag-traces", Partition: 0, Offset: 2}, "syntax")
 	f := Filter{Reason: "empty"}
 	list, next, err := s.box().List(t.Context(), "analytics-dlq", f, nil, 10)
 	if err != nil || len(list) != 0 || next.Empty() {
@@ -103,11 +103,11 @@ func TestShow(t *testing.T) {
 	s := newShelf()
 	good := eventAt("a", 0)
 	source := s.put(Record{Topic: "rag-traces", Partition: 0, Offset: 3, Timestamp: 5, Key: []byte("k"), Value: []byte(good), Headers: append([]Header{header("a", "b")}, mark.Headers()...)})
-	s.letter(0, good, Place{"rag-traces", 0, 0}, "too_large")
+	s.letter(0, good, Place{Topic: "rag-traces", Partition: 0, Offset: 0}, "too_large")
 	s.letter(1, good[:5], source.Place(), "too_large", header(HeaderCut, strconv.Itoa(len(good))), header(HeaderLeftOut, "1"))
-	s.letter(2, good[:5], Place{"rag-traces", 0, 9}, "too_large", header(HeaderCut, strconv.Itoa(len(good))))
+	s.letter(2, good[:5], Place{Topic: "rag-traces", Partition: 0, Offset: 9}, "too_large", header(HeaderCut, strconv.Itoa(len(good))))
 	s.put(Record{Topic: "analytics-dlq", Offset: 3})
-	s.letter(5, "{", Place{"rag-traces", 0, 1}, "syntax")
+	s.letter(5, "{", Place{Topic: "rag-traces", Partition: 0, Offset: 1}, "syntax")
 	for _, tt := range []struct {
 		offset  int64
 		verdict Verdict

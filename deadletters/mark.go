@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"ragstreams/event"
 )
 
 // Mark is what a record carries that was sent by a replay, in headers behind its own. It
@@ -57,7 +59,7 @@ func CutMark(headers []Header) (theirs []Header, mark *Mark) {
 	m := &Mark{Replay: values[0], By: values[1], Reason: values[4]}
 	var errs [4]error
 	m.At, errs[0] = time.Parse(time.RFC3339Nano, values[2])
-	m.Of, errs[1] = ParsePlace(values[3])
+	m.Of, errs[1] = event.ParsePlace(values[3])
 	m.Before, errs[2] = strconv.Atoi(values[5])
 	m.Mended, errs[3] = strconv.ParseBool(values[6])
 	if errors.Join(errs[:]...) != nil || m.Before < 0 {

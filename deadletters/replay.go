@@ -161,7 +161,7 @@ func (b *Box) Replay(ctx context.Context, w Wish, tell func(Outcome)) (*Result, 
 		}
 	}
 	if w.At != nil && r.Matched == 0 {
-		return r.Result, fmt.Errorf("%s: %w, or the filter leaves it out", Place{w.Topic, w.At.Partition, w.At.Offset}, ErrNone)
+		return r.Result, fmt.Errorf("%s: %w, or the filter leaves it out", Place{Topic: w.Topic, Partition: w.At.Partition, Offset: w.At.Offset}, ErrNone)
 	}
 	return r.Result, nil
 }

@@ -183,7 +183,7 @@ func TestReplaySendsTheOriginal(t *testing.T) {
 	before.Mended = false
 	letter := s.put(Record{
 		Topic: "analytics-dlq", Partition: 1, Offset: 4, Key: nil, Value: []byte(eventAt("a", 0)),
-		Headers: slices.Concat([]Header{header("producer", "x")}, before.Headers(), pointer(Place{"rag-traces", 3, 8}, 77, header(HeaderReason, "future"))),
+		Headers: slices.Concat([]Header{header("producer", "x")}, before.Headers(), pointer(Place{Topic: "rag-traces", Partition: 3, Offset: 8}, 77, header(HeaderReason, "future"))),
 	})
 	r, told := replayed(t, s.box(), Wish{ID: "R2"})
 	want := Mark{Replay: "R2", By: "ana", At: now, Of: letter.Place(), Reason: "future", Before: 4}
@@ -196,7 +196,7 @@ func TestReplaySendsTheOriginal(t *testing.T) {
 	if r.ID != "R2" || r.Matched != 1 || r.Sent != 1 || r.SentTo["rag-traces"] != 1 || r.WithoutID != 0 || !r.Left.Empty() {
 		t.Errorf("%+v", r)
 	}
-	if len(told) != 1 || told[0].Before != 4 || told[0].Letter != letter.Place() || told[0].Source != (Place{"rag-traces", 3, 8}) {
+	if len(told) != 1 || told[0].Before != 4 || told[0].Letter != letter.Place() || told[0].Source != (Place{Topic: "rag-traces", Partition: 3, Offset: 8}) {
 		t.Errorf("%+v", told)
 	}
 	// One that was mended stays mended, whoever replays it next.
@@ -212,13 +212,13 @@ func TestReplaySendsTheOriginal(t *testing.T) {
 func TestReplayVerdicts(t *testing.T) {
 	s := newShelf()
 	good := eventAt("a", 0)
-	s.letter(1, good, Place{"rag-traces", 0, 1}, "too_large")
-	s.letter(2, "{", Place{"rag-traces", 0, 2}, "syntax")
-	s.letter(3, eventAt("b", 9*time.Hour), Place{"rag-traces", 0, 3}, "stream_time")
-	s.letter(4, `{"event_type":"x","timestamp":"2026-11-28T12:00:00Z"}`, Place{"rag-traces", 0, 4}, "syntax")
-	s.letter(5, good, Place{"elsewhere", 0, 5}, "syntax")
+	s.letter(1, good, Place{Topic: "rag-traces", Partition: 0, Offset: 1}, "too_large")
+	s.letter(2, "{", Place{Topic: "rag-traces", Partition: 0, Offset: 2}, "syntax")
+	s.letter(3, eventAt("b", 9*time.Hour), Place{Topic: "rag-traces", Partition: 0, Offset: 3}, "stream_time")
+	s.letter(4, `{"event_type":"x","timestamp":"2026-11-28T12:00:00Z"}`, Place{Topic: "rag-traces", Partition: 0, Offset: 4}, "syntax")
+	s.letter(5, good, Place{Topic: "elsewhere", Partition: 0, Offset: 5}, "syntax")
 	s.put(Record{Topic: "analytics-dlq", Offset: 6, Value: []byte(good)})
-	s.letter(7, good[:9], Place{"rag-traces", 0, 7}, "too_large", header(HeaderCut, strconv.Itoa(len(good))))
+	s.letter(7, good[:9], Place{Topic: "rag-traces", Partition: 0, Offset: 7}, "too_large", header(HeaderCut, strconv.Itoa(len(good))))
 	verdicts := func(told []Outcome) (list []Verdict) {
 		for _, o := range told {
 			list = append(list, o.Verdict)
@@ -311,9 +311,9 @@ func TestReplayReadsTheSource(t *testing.T) {
 
 func TestReplayOfAMendedValue(t *testing.T) {
 	s := newShelf()
-	broken := s.letter(1, "{", Place{"rag-traces", 0, 1}, "syntax")
-	s.letter(3, "{}"[:1], Place{"rag-traces", 0, 3}, "too_large", header(HeaderCut, "2"))                           // its source is gone, and not needed
-	s.letter(5, "{}", Place{"rag-traces", 0, 5}, "too_large", header(HeaderCut, "900"), header(HeaderLeftOut, "2")) // and needed
+	broken := s.letter(1, "{", Place{Topic: "rag-traces", Partition: 0, Offset: 1}, "syntax")
+	s.letter(3, "{}"[:1], Place{Topic: "rag-traces", Partition: 0, Offset: 3}, "too_large", header(HeaderCut, "2"))                           // its source is gone, and not needed
+	s.letter(5, "{}", Place{Topic: "rag-traces", Partition: 0, Offset: 5}, "too_large", header(HeaderCut, "900"), header(HeaderLeftOut, "2")) // and needed
 	for _, tt := range []struct {
 		offset int64
 		value  string
@@ -345,13 +345,13 @@ func TestReplayOfAMendedValue(t *testing.T) {
 func TestReplayInParts(t *testing.T) {
 	s := newShelf()
 	for i := range int64(1200) {
-		s.letter(2*i, eventAt(fmt.Sprint(i), 0), Place{"rag-traces", int32(i % 2), i}, "syntax")
+		s.letter(2*i, eventAt(fmt.Sprint(i), 0), Place{Topic: "rag-traces", Partition: int32(i % 2), Offset: i}, "syntax")
 	}
 	b := s.box()
 	send := b.Send
 	b.Send = func(ctx context.Context, records []Record) ([]error, error) { // it comes back at once
 		for _, r := range records {
-			s.letter(3000+int64(len(s.sent)), "{", Place{"rag-traces", r.Partition, 0}, "syntax")
+			s.letter(3000+int64(len(s.sent)), "{", Place{Topic: "rag-traces", Partition: r.Partition, Offset: 0}, "syntax")
 		}
 		return send(ctx, records)
 	}
@@ -367,7 +367,7 @@ func TestReplayInParts(t *testing.T) {
 
 	s = newShelf()
 	for i := range int64(10) {
-		s.letter(2*i, eventAt(fmt.Sprint(i), 0), Place{"rag-traces", int32(i % 2), i}, []string{"syntax", "empty"}[i/2%2])
+		s.letter(2*i, eventAt(fmt.Sprint(i), 0), Place{Topic: "rag-traces", Partition: int32(i % 2), Offset: i}, []string{"syntax", "empty"}[i/2%2])
 	}
 	// Partition 0 has offsets 0, 4, 8, 12, 16; those of 4 and 12 are of the other reason.
 	var left Spans
@@ -387,7 +387,7 @@ func TestReplayInParts(t *testing.T) {
 func TestReplayThatFails(t *testing.T) {
 	s := newShelf()
 	for i := range int64(5) {
-		s.letter(10+i, eventAt(fmt.Sprint(i), 0), Place{"rag-traces", 0, i}, "syntax")
+		s.letter(10+i, eventAt(fmt.Sprint(i), 0), Place{Topic: "rag-traces", Partition: 0, Offset: i}, "syntax")
 	}
 	stops := false
 	s.refuse = func(r Record) (error, bool) {

@@ -24,7 +24,7 @@ func (b *Box) Show(ctx context.Context, topic string, at At) (*Shown, error) {
 	if err != nil {
 		return nil, err
 	}
-	place := Place{topic, at.Partition, at.Offset}
+	place := Place{Topic: topic, Partition: at.Partition, Offset: at.Offset}
 	if s := spans[at.Partition]; at.Offset < s.From || at.Offset >= s.To {
 		return nil, fmt.Errorf("%s: %w: the partition holds %d to %d", place, ErrNone, s.From, s.To)
 	}

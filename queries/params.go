@@ -2,13 +2,13 @@ package queries
 
 import (
 	"fmt"
-	"math"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"ragstreams/internal/answers"
 	"ragstreams/tables"
 )
 
@@ -224,16 +224,13 @@ func duration(values url.Values, name string) (ms int64, given bool, err error) 
 	return d.Milliseconds(), true, nil
 }
 
-// instant reads a time as RFC 3339 or Unix seconds.
+// instant reads a time.
 func instant(values url.Values, name string) (ms int64, given bool, err error) {
 	v := values.Get(name)
 	if v == "" {
 		return 0, false, nil
 	}
-	if s, err := strconv.ParseFloat(v, 64); err == nil && math.Abs(s) < 1e11 {
-		return int64(math.Round(s * 1000)), true, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, v)
+	t, err := answers.ParseTime(v)
 	if err != nil {
 		return 0, false, badParam{fmt.Sprintf("%s is %q", name, v), "give a time such as 2026-01-02T15:04:05Z, or Unix seconds"}
 	}

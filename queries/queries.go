@@ -4,11 +4,12 @@ package queries
 
 import (
 	"embed"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"time"
+
+	"ragstreams/internal/answers"
 )
 
 //go:embed console
@@ -42,10 +43,10 @@ func Handler(o Options) http.Handler {
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			w.Header().Set("Allow", http.MethodGet)
-			fail(w, http.StatusMethodNotAllowed, r.Method+" is not offered", "use GET")
+			answers.Fail(w, http.StatusMethodNotAllowed, r.Method+" is not offered", "use GET")
 			return
 		}
-		fail(w, http.StatusNotFound, fmt.Sprintf("there is nothing at %s", r.URL.Path), "see /api/tables")
+		answers.Fail(w, http.StatusNotFound, fmt.Sprintf("there is nothing at %s", r.URL.Path), "see /api/tables")
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -88,28 +89,5 @@ func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
 	if !r.Ready {
 		code = http.StatusServiceUnavailable
 	}
-	answer(w, code, r)
-}
-
-// problem is the body of every error.
-type problem struct {
-	Error string `json:"error"`
-	Hint  string `json:"hint"`
-}
-
-func fail(w http.ResponseWriter, code int, text, hint string) {
-	answer(w, code, problem{text, hint})
-}
-
-func answer(w http.ResponseWriter, code int, body any) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		code, data = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be written as JSON","hint":"see the log"}`)
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(code)
-	w.Write(append(data, '\n'))
+	answers.Write(w, code, r)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"ragstreams/internal/answers"
 )
 
 // Bounds of a Stream.
@@ -38,19 +40,19 @@ func Stream(get http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		paths := r.URL.Query()["path"]
 		if len(paths) == 0 || len(paths) > maxPaths {
-			fail(w, http.StatusBadRequest, fmt.Sprintf("%d paths are given", len(paths)), fmt.Sprintf("give 1 to %d, such as path=%%2Fapi%%2Ftables%%2Ftraffic", maxPaths))
+			answers.Fail(w, http.StatusBadRequest, fmt.Sprintf("%d paths are given", len(paths)), fmt.Sprintf("give 1 to %d, such as path=%%2Fapi%%2Ftables%%2Ftraffic", maxPaths))
 			return
 		}
 		for _, path := range paths {
 			if !slices.ContainsFunc(followed, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
-				fail(w, http.StatusBadRequest, fmt.Sprintf("path is %q", path), "paths begin with "+strings.Join(followed, ", "))
+				answers.Fail(w, http.StatusBadRequest, fmt.Sprintf("path is %q", path), "paths begin with "+strings.Join(followed, ", "))
 				return
 			}
 		}
 		if open.Add(1) > maxStreams {
 			open.Add(-1)
 			w.Header().Set("Retry-After", "10")
-			fail(w, http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open", maxStreams), "try again when one has ended, or ask another instance")
+			answers.Fail(w, http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open", maxStreams), "try again when one has ended, or ask another instance")
 			return
 		}
 		defer open.Add(-1)

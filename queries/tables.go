@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"ragstreams/internal/answers"
 	"ragstreams/tables"
 )
 
@@ -82,7 +83,7 @@ func (a tableAPI) list(w http.ResponseWriter, _ *http.Request) {
 		mark, lag := a.freshness(t)
 		list.Tables = append(list.Tables, tableInfo{t.Definition().Name, mark, lag, t.Definition().Columns})
 	}
-	answer(w, http.StatusOK, list)
+	answers.Write(w, http.StatusOK, list)
 }
 
 // freshness returns watermark and lag, nil before there is a watermark. A
@@ -92,13 +93,10 @@ func (a tableAPI) freshness(t Table) (mark *string, lag *float64) {
 	if !ok {
 		return nil, nil
 	}
-	text := timeText(time.UnixMilli(ms))
+	text := answers.Stamp(time.UnixMilli(ms))
 	behind := max(0, a.o.Now().Sub(time.UnixMilli(ms)).Seconds())
 	return &text, &behind
 }
-
-// timeText writes a time as all answers do.
-func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 	i := slices.IndexFunc(a.o.Tables, func(t Table) bool { return t.Definition().Name == r.PathValue("table") })
@@ -107,7 +105,7 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		for _, t := range a.o.Tables {
 			names = append(names, t.Definition().Name)
 		}
-		fail(w, http.StatusNotFound, fmt.Sprintf("there is no table %q", r.PathValue("table")), "tables are "+strings.Join(names, ", "))
+		answers.Fail(w, http.StatusNotFound, fmt.Sprintf("there is no table %q", r.PathValue("table")), "tables are "+strings.Join(names, ", "))
 		return
 	}
 	t := a.o.Tables[i]
@@ -117,18 +115,18 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		if bad := (badParam{}); errors.As(err, &bad) {
 			hint = bad.hint
 		}
-		fail(w, http.StatusBadRequest, err.Error(), hint)
+		answers.Fail(w, http.StatusBadRequest, err.Error(), hint)
 		return
 	}
 	if progress, missing := t.Recovery(); missing != "" {
 		w.Header().Set("Retry-After", "1")
-		fail(w, http.StatusServiceUnavailable, fmt.Sprintf("table %s is being restored, %.0f %% done: %s", t.Definition().Name, 100*progress, missing), "try again in a second; see /readyz")
+		answers.Fail(w, http.StatusServiceUnavailable, fmt.Sprintf("table %s is being restored, %.0f %% done: %s", t.Definition().Name, 100*progress, missing), "try again in a second; see /readyz")
 		return
 	}
 	mark, lag := a.freshness(t) // before the rows: they are at least as new
 	got, err := t.Rows(p.query)
 	if err != nil {
-		fail(w, http.StatusInternalServerError, "the table cannot be read: "+err.Error(), "see the log")
+		answers.Fail(w, http.StatusInternalServerError, "the table cannot be read: "+err.Error(), "see the log")
 		return
 	}
 	rows := slices.DeleteFunc(got.Rows, func(row Row) bool { return !p.matches(row) })
@@ -142,10 +140,10 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 	}
 	head := tableHead{Table: t.Definition().Name, Watermark: mark, Lag: lag, Columns: columns, Truncated: truncated}
 	if got.HasFrom {
-		head.From = new(timeText(time.UnixMilli(got.From)))
+		head.From = new(answers.Stamp(time.UnixMilli(got.From)))
 	}
 	if got.HasTo {
-		head.To = new(timeText(time.UnixMilli(got.To)))
+		head.To = new(answers.Stamp(time.UnixMilli(got.To)))
 	}
 	if p.query.Step > 0 {
 		head.Step = new(millis(got.Step).Seconds())
@@ -256,7 +254,7 @@ func writeJSON(w http.ResponseWriter, head tableHead, rows []Row) {
 	var b bytes.Buffer
 	data, err := json.Marshal(head)
 	if err != nil {
-		fail(w, http.StatusInternalServerError, "the answer cannot be written as JSON: "+err.Error(), "see the log")
+		answers.Fail(w, http.StatusInternalServerError, "the answer cannot be written as JSON: "+err.Error(), "see the log")
 		return
 	}
 	b.Write(data[:len(data)-1])
@@ -275,11 +273,11 @@ func writeJSON(w http.ResponseWriter, head tableHead, rows []Row) {
 			b.Write(names[j])
 			b.WriteByte(':')
 			if t, ok := v.(time.Time); ok {
-				v = timeText(t)
+				v = answers.Stamp(t)
 			}
 			data, err := json.Marshal(v)
 			if err != nil {
-				fail(w, http.StatusInternalServerError, fmt.Sprintf("column %s cannot be written as JSON: %v", head.Columns[j].Name, err), "see the log")
+				answers.Fail(w, http.StatusInternalServerError, fmt.Sprintf("column %s cannot be written as JSON: %v", head.Columns[j].Name, err), "see the log")
 				return
 			}
 			b.Write(data)
@@ -338,7 +336,7 @@ func csvText(v any) string {
 	case float64:
 		return strconv.FormatFloat(v, 'g', -1, 64)
 	case time.Time:
-		return timeText(v)
+		return answers.Stamp(v)
 	}
 	data, err := json.Marshal(v)
 	if err != nil {

@@ -9,21 +9,15 @@ package traces
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"ragstreams/event"
 )
 
 // Place is where the record of an event lies.
-type Place struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-}
-
-// String writes a place such as rag-traces/0@17.
-func (p Place) String() string { return fmt.Sprintf("%s/%d@%d", p.Topic, p.Partition, p.Offset) }
+type Place = event.Place
 
 // Event is one event of a trace.
 type Event struct {

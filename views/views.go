@@ -212,21 +212,26 @@ func (p *partition[M, P]) count(key string, n int) {
 // that were taken in before change nothing. It does not keep value; an empty one
 // is ignored.
 func (v *View[M, P]) Windows(partition int32, value []byte) error {
+	return v.batch(Closed, partition, value, v.addWindows)
+}
+
+// batch takes in one record of a stream of batches.
+func (v *View[M, P]) batch(s Stream, number int32, value []byte, add func(*partition[M, P], *tables.BatchReader) error) error {
 	if len(value) == 0 {
 		return nil
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	p, err := v.partition(partition)
+	p, err := v.partition(number)
 	if err != nil {
-		return fmt.Errorf("windows: %w", err)
+		return fmt.Errorf("%s: %w", s, err)
 	}
 	r, err := tables.NewBatchReader(value)
 	if err == nil {
-		err = v.addWindows(p, r)
+		err = add(p, r)
 	}
 	if err != nil {
-		return fmt.Errorf("windows of partition %d: %w", partition, err)
+		return fmt.Errorf("%s of partition %d: %w", s, number, err)
 	}
 	return nil
 }
@@ -275,23 +280,7 @@ func (v *View[M, P]) trim(body []byte) (_ []byte, err error) {
 // Hours takes in one record of the hours topic, a batch of sums of whole hours. Those that
 // were taken in before change nothing. It does not keep value; an empty one is ignored.
 func (v *View[M, P]) Hours(partition int32, value []byte) error {
-	if len(value) == 0 {
-		return nil
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	p, err := v.partition(partition)
-	if err != nil {
-		return fmt.Errorf("hours: %w", err)
-	}
-	r, err := tables.NewBatchReader(value)
-	if err == nil {
-		err = v.addHours(p, r)
-	}
-	if err != nil {
-		return fmt.Errorf("hours of partition %d: %w", partition, err)
-	}
-	return nil
+	return v.batch(Summed, partition, value, v.addHours)
 }
 
 func (v *View[M, P]) addHours(p *partition[M, P], r *tables.BatchReader) error {

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"ragstreams/deadletters"
+	"ragstreams/internal/answers"
 )
 
 // Column is a column of an answer, as tables have them.
@@ -75,12 +76,12 @@ func NewList(topic string, entries []*deadletters.Entry, next deadletters.Spans)
 
 func newRow(l *deadletters.Letter, keyBytes, valueBytes *int) Row {
 	r := Row{
-		Partition: l.Partition, Offset: l.Offset, CameAt: stamp(l.Timestamp), Reason: l.Reason, Detail: l.Detail,
-		SourceTopic: l.Source.Topic, SourcePartition: l.Source.Partition, SourceOffset: l.Source.Offset, SourceAt: stamp(l.SourceTimestamp),
+		Partition: l.Partition, Offset: l.Offset, CameAt: answers.Stamp(time.UnixMilli(l.Timestamp)), Reason: l.Reason, Detail: l.Detail,
+		SourceTopic: l.Source.Topic, SourcePartition: l.Source.Partition, SourceOffset: l.Source.Offset, SourceAt: answers.Stamp(time.UnixMilli(l.SourceTimestamp)),
 		Holds: l.Holds, KeyBytes: keyBytes, ValueBytes: valueBytes, Headers: newHeaders(l.Theirs),
 	}
 	if l.IsLate {
-		at, by := stamp(l.EventTime), float64(l.Lateness)
+		at, by := answers.Stamp(time.UnixMilli(l.EventTime)), float64(l.Lateness)
 		r.EventTime, r.Lateness = &at, &by
 	}
 	if l.Holds != deadletters.Note {
@@ -213,7 +214,7 @@ func length(b []byte) int {
 
 // Result is the answer to a replay.
 type Result struct {
-	*problem
+	*answers.Problem
 	Replay    string                      `json:"replay"`
 	Topic     string                      `json:"topic"`
 	DryRun    bool                        `json:"dry_run"`
@@ -268,6 +269,3 @@ func optional(s string) *string {
 	}
 	return &s
 }
-
-// stamp writes a time as all answers do.
-func stamp(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

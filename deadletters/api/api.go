@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"mime"
 	"net"
 	"net/http"
@@ -29,6 +28,7 @@ import (
 	"time"
 
 	"ragstreams/deadletters"
+	"ragstreams/internal/answers"
 )
 
 // Options says what is served. Open and the names are required.
@@ -58,14 +58,14 @@ func Handler(o Options) http.Handler {
 	only := func(method string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", method)
-			fail(w, http.StatusMethodNotAllowed, r.Method+" is not offered", "use "+method)
+			answers.Fail(w, http.StatusMethodNotAllowed, r.Method+" is not offered", "use "+method)
 		}
 	}
 	mux.HandleFunc("/api/dlq", only(http.MethodGet))
 	mux.HandleFunc("/api/dlq/replay", only(http.MethodPost))
 	mux.HandleFunc("/api/dlq/{partition}/{offset}", only(http.MethodGet))
 	mux.HandleFunc("/api/dlq/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, fmt.Sprintf("there is nothing at %s", r.URL.Path), "see /api/dlq, /api/dlq/{partition}/{offset} and /api/dlq/replay")
+		answers.Fail(w, http.StatusNotFound, fmt.Sprintf("there is nothing at %s", r.URL.Path), "see /api/dlq, /api/dlq/{partition}/{offset} and /api/dlq/replay")
 	})
 	return mux
 }
@@ -105,14 +105,14 @@ func (s *server) with(w http.ResponseWriter, serve func(box *deadletters.Box) er
 	var wish deadletters.BadWish
 	switch {
 	case errors.As(err, &bad):
-		fail(w, http.StatusBadRequest, bad.text, bad.hint)
+		answers.Fail(w, http.StatusBadRequest, bad.text, bad.hint)
 	case errors.As(err, &wish):
-		fail(w, http.StatusBadRequest, err.Error(), "see docs/operations.md, \"Dead letters and late records\"")
+		answers.Fail(w, http.StatusBadRequest, err.Error(), "see docs/operations.md, \"Dead letters and late records\"")
 	case errors.Is(err, deadletters.ErrNone):
-		fail(w, http.StatusNotFound, err.Error(), "GET /api/dlq lists them")
+		answers.Fail(w, http.StatusNotFound, err.Error(), "GET /api/dlq lists them")
 	default:
 		w.Header().Set("Retry-After", "1")
-		fail(w, http.StatusServiceUnavailable, err.Error(), "try again in a second; see /readyz")
+		answers.Fail(w, http.StatusServiceUnavailable, err.Error(), "try again in a second; see /readyz")
 	}
 }
 
@@ -146,7 +146,7 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) {
 		if !s.Content {
 			list.hide()
 		}
-		answer(w, http.StatusOK, list)
+		answers.Write(w, http.StatusOK, list)
 		return nil
 	})
 }
@@ -178,15 +178,12 @@ func filter(reason, source, from, to string) (f deadletters.Filter, err error) {
 	return f, nil
 }
 
-// instant reads a time as RFC 3339 or Unix seconds; zero when there is none.
+// instant reads a time; zero when there is none.
 func instant(name, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if s, err := strconv.ParseFloat(text, 64); err == nil && math.Abs(s) < 1e11 {
-		return time.UnixMilli(int64(math.Round(s * 1000))), nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
+	t, err := answers.ParseTime(text)
 	if err != nil {
 		return t, badParam{fmt.Sprintf("%s is %q", name, text), "give a time such as 2026-01-02T15:04:05Z, or Unix seconds"}
 	}
@@ -238,7 +235,7 @@ func (s *server) show(w http.ResponseWriter, r *http.Request) {
 		if !s.Content {
 			one.hide()
 		}
-		answer(w, http.StatusOK, one)
+		answers.Write(w, http.StatusOK, one)
 		return nil
 	})
 }
@@ -311,11 +308,11 @@ func (s *server) wish(r *http.Request) (out deadletters.Wish, err error) {
 func (s *server) replay(w http.ResponseWriter, r *http.Request) {
 	// A page of another site can send a form, but not this type.
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		fail(w, http.StatusUnsupportedMediaType, "the body is no JSON", "want Content-Type: application/json")
+		answers.Fail(w, http.StatusUnsupportedMediaType, "the body is no JSON", "want Content-Type: application/json")
 		return
 	}
 	if !s.replaying.TryLock() {
-		fail(w, http.StatusConflict, "another replay runs on this instance", "try again when it has ended")
+		answers.Fail(w, http.StatusConflict, "another replay runs on this instance", "try again when it has ended")
 		return
 	}
 	defer s.replaying.Unlock()
@@ -340,12 +337,12 @@ func (s *server) run(ctx context.Context, w http.ResponseWriter, box *deadletter
 	}
 	switch {
 	case err != nil:
-		body.problem = &problem{err.Error(), "what was done until then is told here: go on with this replay and its next as cursor"}
-		answer(w, http.StatusBadGateway, body)
+		body.Problem = &answers.Problem{Error: err.Error(), Hint: "what was done until then is told here: go on with this replay and its next as cursor"}
+		answers.Write(w, http.StatusBadGateway, body)
 	case wish.At != nil && result.Failures() > 0:
-		fail(w, statusOf(outcomes[0].Verdict), outcomes[0].Why, "nothing was sent: mend the cause, or give the value to send")
+		answers.Fail(w, statusOf(outcomes[0].Verdict), outcomes[0].Why, "nothing was sent: mend the cause, or give the value to send")
 	default:
-		answer(w, http.StatusOK, body)
+		answers.Write(w, http.StatusOK, body)
 	}
 	return nil
 }
@@ -359,25 +356,4 @@ func statusOf(v deadletters.Verdict) int {
 		return http.StatusBadGateway
 	}
 	return http.StatusConflict
-}
-
-// problem is the body of every error.
-type problem struct {
-	Error string `json:"error"`
-	Hint  string `json:"hint"`
-}
-
-func fail(w http.ResponseWriter, code int, text, hint string) { answer(w, code, problem{text, hint}) }
-
-func answer(w http.ResponseWriter, code int, body any) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		panic("BUG: an answer has no JSON form: " + err.Error())
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(code)
-	w.Write(append(data, '\n'))
 }

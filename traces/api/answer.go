@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"ragstreams/internal/answers"
 	"ragstreams/traces"
 )
 
@@ -138,8 +139,7 @@ func newSearch(f *traces.Found) Search {
 
 // stamp writes a time as all answers do.
 func stamp(t time.Time) *string {
-	text := t.UTC().Format("2006-01-02T15:04:05.000Z")
-	return &text
+	return new(answers.Stamp(t))
 }
 
 // cursor writes up to where a search is to go on.

@@ -9,17 +9,15 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
+	"ragstreams/event"
+	"ragstreams/internal/answers"
 	"ragstreams/traces"
 )
 
@@ -47,7 +45,7 @@ func Handler(o Options) http.Handler {
 			defer func() { <-searching }()
 		default:
 			w.Header().Set("Retry-After", "5")
-			fail(w, http.StatusServiceUnavailable, fmt.Sprintf("%d searches for traces run on this instance", maxSearches), "try again when one has ended, or use analytics trace")
+			answers.Fail(w, http.StatusServiceUnavailable, fmt.Sprintf("%d searches for traces run on this instance", maxSearches), "try again when one has ended, or use analytics trace")
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), searchTimeout)
@@ -57,10 +55,10 @@ func Handler(o Options) http.Handler {
 	mux.HandleFunc("/api/traces/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			w.Header().Set("Allow", http.MethodGet)
-			fail(w, http.StatusMethodNotAllowed, r.Method+" is not offered", "use GET")
+			answers.Fail(w, http.StatusMethodNotAllowed, r.Method+" is not offered", "use GET")
 			return
 		}
-		fail(w, http.StatusNotFound, fmt.Sprintf("there is nothing at %s", r.URL.Path), "give a trace id: /api/traces/{trace_id}")
+		answers.Fail(w, http.StatusNotFound, fmt.Sprintf("there is nothing at %s", r.URL.Path), "give a trace id: /api/traces/{trace_id}")
 	})
 	return mux
 }
@@ -72,7 +70,7 @@ func (o Options) trace(w http.ResponseWriter, r *http.Request) {
 		err = parse(&ask, r.URL.Query())
 	}
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error(), "parameters are at, margin and after; see README.md")
+		answers.Fail(w, http.StatusBadRequest, err.Error(), "parameters are at, margin and after; see README.md")
 		return
 	}
 	if ask.At == nil && ask.Around.IsZero() && ask.Below == nil {
@@ -81,22 +79,22 @@ func (o Options) trace(w http.ResponseWriter, r *http.Request) {
 	found, err := o.Finder.Find(r.Context(), ask)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		fail(w, http.StatusGatewayTimeout, err.Error(), "give at, a time near which the trace was")
+		answers.Fail(w, http.StatusGatewayTimeout, err.Error(), "give at, a time near which the trace was")
 	case err != nil:
 		w.Header().Set("Retry-After", "1")
-		fail(w, http.StatusServiceUnavailable, err.Error(), "see /readyz, and try again")
+		answers.Fail(w, http.StatusServiceUnavailable, err.Error(), "see /readyz, and try again")
 	case len(found.Events) == 0:
 		missing := struct {
-			problem
+			answers.Problem
 			*Answer
-		}{problem{fmt.Sprintf("there is no event of trace %s in what was searched", ask.ID), "the sources keep events for a time; "}, NewAnswer(ask.ID, found)}
-		missing.Hint += "all of what they have was searched"
+		}{answers.Problem{Error: fmt.Sprintf("there is no event of trace %s in what was searched", ask.ID)}, NewAnswer(ask.ID, found)}
+		missing.Hint = "the sources keep events for a time; all of what they have was searched"
 		if found.Next != nil {
-			missing.Hint = "search what is older, with search.next as after, or give at, a time near which it was"
+			missing.Hint = "the sources keep events for a time; search what is older, with search.next as after, or give at, a time near which it was"
 		}
-		answer(w, http.StatusNotFound, missing)
+		answers.Write(w, http.StatusNotFound, missing)
 	default:
-		answer(w, http.StatusOK, NewAnswer(ask.ID, found))
+		answers.Write(w, http.StatusOK, NewAnswer(ask.ID, found))
 	}
 }
 
@@ -116,10 +114,10 @@ func parse(ask *traces.Ask, q url.Values) (err error) {
 // Parse reads what a request, or a command, says of where to look.
 func Parse(ask *traces.Ask, at, margin, after string) (err error) {
 	if at != "" {
-		if place, ok := parsePlace(at); ok {
+		if place, bad := event.ParsePlace(at); bad == nil {
 			ask.At = &place
-		} else if ask.Around, err = parseTime(at); err != nil {
-			return err
+		} else if ask.Around, err = answers.ParseTime(at); err != nil {
+			return fmt.Errorf("at is %q: give a place such as rag-traces/0@17, a time such as 2026-01-02T15:04:05Z, or Unix seconds", at)
 		}
 	}
 	if margin != "" {
@@ -131,55 +129,4 @@ func Parse(ask *traces.Ask, at, margin, after string) (err error) {
 		ask.Below, err = ParseCursor(after)
 	}
 	return err
-}
-
-// parsePlace reads a place such as rag-traces/0@17.
-func parsePlace(text string) (traces.Place, bool) {
-	rest, offset, found1 := cutLast(text, "@")
-	topic, partition, found2 := cutLast(rest, "/")
-	o, err1 := strconv.ParseInt(offset, 10, 64)
-	p, err2 := strconv.ParseInt(partition, 10, 32)
-	ok := found1 && found2 && topic != "" && err1 == nil && err2 == nil && o >= 0 && p >= 0
-	return traces.Place{Topic: topic, Partition: int32(p), Offset: o}, ok
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
-}
-
-// parseTime reads a time as RFC 3339 or Unix seconds.
-func parseTime(text string) (time.Time, error) {
-	if s, err := strconv.ParseFloat(text, 64); err == nil && math.Abs(s) < 1e11 {
-		return time.UnixMilli(int64(math.Round(s * 1000))), nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return t, fmt.Errorf("at is %q: give a place such as rag-traces/0@17, a time such as 2026-01-02T15:04:05Z, or Unix seconds", text)
-	}
-	return t, nil
-}
-
-// problem is the body of every error.
-type problem struct {
-	Error string `json:"error"`
-	Hint  string `json:"hint"`
-}
-
-func fail(w http.ResponseWriter, code int, text, hint string) { answer(w, code, problem{text, hint}) }
-
-func answer(w http.ResponseWriter, code int, body any) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		panic("BUG: an answer has no JSON form: " + err.Error())
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(code)
-	w.Write(append(data, '\n'))
 }
