@@ -36,7 +36,7 @@ type ErrorGroup struct {
 	Template    string   `json:"template"`
 	Count       int64    `json:"count"`
 	Traces      []string `json:"trace_ids,omitempty"` // samples
-	Links       []string `json:"links,omitempty"`     // to those traces
+	Links       []string `json:"links,omitempty"`     // to those traces, with where an event of each lies
 }
 
 // Seconds is a duration that is written as a number of seconds.

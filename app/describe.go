@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ragstreams/alerts"
+	"ragstreams/event"
 	"ragstreams/tables"
 	"ragstreams/views"
 )
@@ -61,7 +62,7 @@ func (a *alerting) errorGroups(at time.Time, span time.Duration) []errorGroup {
 		g := errorGroup{dims, alerts.ErrorGroup{Fingerprint: dims[3], ErrorType: m.ErrorType, Template: m.Template, Count: m.Count}}
 		for _, s := range []tables.Sample{m.Newest, m.Slowest} {
 			if s.TraceID != "" && !slices.Contains(g.Traces, s.TraceID) {
-				g.Traces, g.Links = append(g.Traces, s.TraceID), append(g.Links, "/api/traces/"+url.PathEscape(s.TraceID))
+				g.Traces, g.Links = append(g.Traces, s.TraceID), append(g.Links, traceLink(s))
 			}
 		}
 		all = append(all, g)
@@ -76,6 +77,17 @@ func (a *alerting) errorGroups(at time.Time, span time.Duration) []errorGroup {
 		return strings.Compare(a.Fingerprint, b.Fingerprint)
 	})
 	return all
+}
+
+// traceLink returns where to read about a trace. It names where an event of it lies, so that
+// it is found at once, long after the table has forgotten this sample.
+func traceLink(s tables.Sample) string {
+	link := "/api/traces/" + url.PathEscape(s.TraceID)
+	if s.Topic == "" {
+		return link
+	}
+	at := event.Place{Topic: s.Topic, Partition: s.Partition, Offset: s.Offset}
+	return link + "?" + url.Values{"at": {at.String()}}.Encode()
 }
 
 // has reports whether an error group has the dimensions that an alert tells of.

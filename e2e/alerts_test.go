@@ -257,7 +257,12 @@ func TestAlertReachesRabbitMQ(t *testing.T) {
 		t.Errorf("body: %s", d.Body)
 	}
 	if len(body.Groups) != 1 || body.Groups[0].Type != "Timeout" || len(body.Groups[0].Links) == 0 || !strings.HasPrefix(body.Groups[0].Links[0], "/api/traces/0000") {
-		t.Errorf("error groups: %s", d.Body)
+		t.Fatalf("error groups: %s", d.Body)
+	}
+	if link := body.Groups[0].Links[0]; !strings.Contains(link, "-rag-traces%2F") {
+		t.Errorf("the link %s does not say where the trace lies", link)
+	} else if status, text, err := one.get(t.Context(), link); err != nil || status != 200 || !strings.Contains(text, body.Groups[0].Traces[0]) {
+		t.Errorf("the link %s leads to %d %s (%v)", link, status, text, err)
 	}
 	byTenant.await(t, 40*time.Second, "acme", "firing", "resolved")
 	bySeverity.await(t, 10*time.Second, "acme", "firing", "resolved")

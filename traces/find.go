@@ -111,6 +111,7 @@ const (
 	StoppedFound      = "found"      // all around what was found was read
 	StoppedEverything = "everything" // there is no more to read
 	StoppedBudget     = "budget"     // a bound of the Finder
+	StoppedError      = "error"      // the sources could not be read
 )
 
 // Found is what was found, and where it was looked for.
@@ -136,7 +137,11 @@ func (f *Finder) Find(ctx context.Context, a Ask) (*Found, error) {
 		a.Margin = DefaultMargin
 	}
 	s := &search{Finder: f, Ask: a, Found: &Found{Searched: Parts{}}, began: time.Now(), id: []byte(a.ID), json: codecs.JSON{MaxBytes: f.MaxBytes}}
-	return s.Found, s.run(ctx)
+	err := s.run(ctx)
+	if err != nil {
+		s.Stopped = StoppedError
+	}
+	return s.Found, err
 }
 
 // search is one at work.

@@ -60,7 +60,7 @@ function cell(td, column, value) {
   }
   value.filter((s) => s.trace_id).forEach((s, i) => {
     const a = document.createElement("a");
-    a.href = "traces/" + encodeURIComponent(s.trace_id);
+    a.href = "traces/" + encodeURIComponent(s.trace_id) + "?at=" + encodeURIComponent(s.topic + "/" + s.partition + "@" + s.offset);
     a.textContent = i === 0 ? "newest" : "slowest";
     a.title = s.topic + "/" + s.partition + " at " + s.offset;
     td.append(a, " ");

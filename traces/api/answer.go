@@ -59,7 +59,7 @@ type Event struct {
 
 // Search is what was searched.
 type Search struct {
-	Stopped string `json:"stopped"` // found, everything or budget
+	Stopped string `json:"stopped"` // found, everything, budget or error
 	// From and To are the times around what was found; null: all that was read counts.
 	From    *string `json:"from"`
 	To      *string `json:"to"`

@@ -77,25 +77,33 @@ func (o Options) trace(w http.ResponseWriter, r *http.Request) {
 		ask.At, ask.Around = o.Hint(ask.ID)
 	}
 	found, err := o.Finder.Find(r.Context(), ask)
+	if err == nil && len(found.Events) > 0 {
+		answers.Write(w, http.StatusOK, NewAnswer(ask.ID, found))
+		return
+	}
+	code, about := http.StatusNotFound, answers.Problem{
+		Error: fmt.Sprintf("there is no event of trace %s in what was searched", ask.ID),
+		Hint:  "the sources keep events for a time; ",
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		answers.Fail(w, http.StatusGatewayTimeout, err.Error(), "give at, a time near which the trace was")
+		code, about = http.StatusGatewayTimeout, answers.Problem{Error: err.Error()}
 	case err != nil:
 		w.Header().Set("Retry-After", "1")
-		answers.Fail(w, http.StatusServiceUnavailable, err.Error(), "see /readyz, and try again")
-	case len(found.Events) == 0:
-		missing := struct {
-			answers.Problem
-			*Answer
-		}{answers.Problem{Error: fmt.Sprintf("there is no event of trace %s in what was searched", ask.ID)}, NewAnswer(ask.ID, found)}
-		missing.Hint = "the sources keep events for a time; all of what they have was searched"
-		if found.Next != nil {
-			missing.Hint = "the sources keep events for a time; search what is older, with search.next as after, or give at, a time near which it was"
-		}
-		answers.Write(w, http.StatusNotFound, missing)
-	default:
-		answers.Write(w, http.StatusOK, NewAnswer(ask.ID, found))
+		code, about = http.StatusServiceUnavailable, answers.Problem{Error: err.Error(), Hint: "see /readyz, and try again; "}
 	}
+	switch {
+	case found.Next != nil:
+		about.Hint += "search what is older, with search.next as after, or give at, a time near which it was"
+	case err != nil:
+		about.Hint += "give at, a time near which it was"
+	default:
+		about.Hint += "all of what they have was searched"
+	}
+	answers.Write(w, code, struct {
+		answers.Problem
+		*Answer
+	}{about, NewAnswer(ask.ID, found)})
 }
 
 // parse reads the parameters of a request.

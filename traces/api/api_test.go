@@ -178,6 +178,40 @@ func TestSearchesAreBounded(t *testing.T) {
 	}
 }
 
+// A search that takes too long tells what it has read, and how to go on.
+func TestTakesTooLong(t *testing.T) {
+	m := &slow{memory: memory{}}
+	for range 400_000 {
+		m.values = append(m.values, `{"event_type":"x"}`)
+	}
+	h := api.Handler(api.Options{Finder: &traces.Finder{Log: m}, Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} }})
+	code, body := get(t, h, "/api/traces/a")
+	if code != 504 || at(body, "search.stopped") != "error" || at(body, "search.records") != 100_000.0 || at(body, "search.parts.0.from_offset") != 300_000.0 {
+		t.Fatalf("%d %v", code, body)
+	}
+	m.fast = true
+	next, _ := at(body, "search.next").(string)
+	if code, body = get(t, h, "/api/traces/a?after="+next); code != 404 || at(body, "search.stopped") != "everything" || at(body, "search.parts.0.to_offset") != 300_000.0 {
+		t.Errorf("going on with %q: %d %v", next, code, body)
+	}
+}
+
+// slow is a Log that hands on the newest records, and then no more.
+type slow struct {
+	memory
+	fast bool
+	read bool
+}
+
+// Scan implements traces.Log.
+func (s *slow) Scan(ctx context.Context, parts traces.Parts, visit func(*traces.Record) error) error {
+	if s.read && !s.fast {
+		return context.DeadlineExceeded
+	}
+	s.read = true
+	return s.memory.Scan(ctx, parts, visit)
+}
+
 func TestRefused(t *testing.T) {
 	m := &memory{values: []string{"{}"}}
 	h := server(m, false)
