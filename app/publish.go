@@ -74,88 +74,108 @@ func waits(reason error) string {
 }
 
 // publish hands the outbox on to RabbitMQ.
-func (a *alerting) publish(ctx context.Context) error {
+func (a *alerting) publish(ctx context.Context) (err error) {
 	o := a.stages.o
+	p := &publishing{alerting: a}
 	cfg := o.AMQP
-	cfg.Logger, cfg.Topology = o.Logger, a.topology
-	var sent map[string]alerts.Message // by id
-	cfg.Observer = rabbitmq.Observer{
-		Confirmed: func(m *rabbitmq.Message) {
-			told := sent[m.ID]
-			a.observer.Published(told.State, o.Clock.Wall().Sub(told.Decided))
-		},
-		Unrouted:    func(string) { a.observer.Unrouted(1) },
-		Republished: func(_ *rabbitmq.Message, why string) { a.observer.Republished(why, 1) },
-		Connected: func(is bool, reason error) {
-			a.observer.Connected(is)
-			if is {
-				a.stages.notes.clear(publisherPart)
-			} else {
-				a.stages.notes.set(publisherPart, waits(reason))
-			}
-		},
-		Blocked: a.observer.Blocked,
-		Declared: func(err error) {
-			if err == nil {
-				a.stages.notes.clear(topologyPart)
-			} else {
-				a.stages.notes.set(topologyPart, "alerts are published, but "+err.Error())
-			}
-		},
-	}
-	publisher, err := rabbitmq.New(cfg)
-	if err != nil {
+	cfg.Logger, cfg.Topology, cfg.Observer = o.Logger, a.topology, p.tell()
+	if p.publisher, err = rabbitmq.New(cfg); err != nil {
 		return err
 	}
-	defer publisher.Close()
-	// Nothing is published while RabbitMQ refuses what is configured.
-	rest := func(ctx context.Context, err error) error {
-		if !errors.Is(err, rabbitmq.ErrRefused) {
-			return err
-		}
-		o.Logger.Error("alerts cannot be published; it is tried again in a minute", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(refusedPause):
-		}
-		return nil // what is not done comes again
-	}
+	defer p.publisher.Close()
 	return kafka.Delivery{
 		Config: o.Kafka, Group: o.names().PublisherGroup(), Topic: o.names().Outbox(), Instance: o.Instance,
 		Timeout: o.SessionTimeout, LeaveOnStop: o.LeaveOnStop,
 		OnReady: func() { a.stages.status.clear(publisherPart) },
 		Again:   func(n int) { a.observer.Republished("takeover", n) },
-		Deliver: func(ctx context.Context, records []kafka.Message, done func(i int)) error {
-			sent = map[string]alerts.Message{}
-			held := map[string]bool{} // keys with a message that is not understood
-			var messages []rabbitmq.Message
-			var index []int // of records
-			for i, r := range records {
-				var m alerts.Message
-				if err := m.Decode(r.Value); err != nil || held[string(r.Key)] {
-					// It waits for a program that does, and so does what comes behind it.
-					if held[string(r.Key)] = true; err != nil {
-						a.stages.notes.set(outboxPart, fmt.Sprintf("a message is not understood and waits, with those behind it of the same alert: partition %d, offset %d: %v", r.Partition, r.Offset, err))
-					}
-					continue
-				}
-				sent[m.ID] = m
-				index = append(index, i)
-				body, contentType, kind := o.AlertFormat.Body(&m, r.Value)
-				messages = append(messages, rabbitmq.Message{
-					Key: m.Key, ID: m.ID, Correlation: alerts.Fingerprint(m.Key), RoutingKey: m.RoutingKey(), Type: kind,
-					ContentType: contentType, Time: m.Decided, Body: body,
-					Headers: map[string]string{"state": m.State, "severity": m.Severity, "alertname": m.Rule},
-				})
-			}
-			if len(held) == 0 {
-				a.stages.notes.clear(outboxPart)
-			}
-			return rest(ctx, publisher.Publish(ctx, messages, func(i int) { done(index[i]) }))
-		},
+		Deliver: p.deliver,
 		Idle: func(ctx context.Context) error {
 			a.stages.notes.clear(outboxPart)
-			return rest(ctx, publisher.Publish(ctx, nil, nil))
+			return p.send(ctx, nil, nil)
 		},
 	}.Run(ctx)
+}
+
+// publishing is the publisher at work.
+type publishing struct {
+	*alerting
+	publisher *rabbitmq.Publisher
+	sent      map[string]alerts.Message // those last delivered, by id
+}
+
+// tell measures what becomes of messages, and tells people why they wait.
+func (p *publishing) tell() rabbitmq.Observer {
+	notes, told := p.stages.notes, p.observer
+	return rabbitmq.Observer{
+		Confirmed: func(m *rabbitmq.Message) {
+			one := p.sent[m.ID]
+			told.Published(one.State, p.stages.o.Clock.Wall().Sub(one.Decided))
+		},
+		Unrouted:    func(string) { told.Unrouted(1) },
+		Republished: func(_ *rabbitmq.Message, why string) { told.Republished(why, 1) },
+		Connected: func(is bool, reason error) {
+			told.Connected(is)
+			if is {
+				notes.clear(publisherPart)
+			} else {
+				notes.set(publisherPart, waits(reason))
+			}
+		},
+		Blocked: told.Blocked,
+		Declared: func(err error) {
+			if err == nil {
+				notes.clear(topologyPart)
+			} else {
+				notes.set(topologyPart, "alerts are published, but "+err.Error())
+			}
+		},
+	}
+}
+
+// deliver publishes some records of the outbox, and calls done for each that RabbitMQ has.
+// What is not understood waits for a program that does, and so does what comes behind it
+// with its key.
+func (p *publishing) deliver(ctx context.Context, records []kafka.Message, done func(i int)) error {
+	p.sent = map[string]alerts.Message{}
+	held := map[string]bool{} // keys with a message that is not understood
+	var messages []rabbitmq.Message
+	var index []int // of records
+	for i, r := range records {
+		if held[string(r.Key)] {
+			continue
+		}
+		var m alerts.Message
+		if err := m.Decode(r.Value); err != nil {
+			held[string(r.Key)] = true
+			p.stages.notes.set(outboxPart, fmt.Sprintf("a message is not understood and waits, with those behind it of the same alert: partition %d, offset %d: %v", r.Partition, r.Offset, err))
+			continue
+		}
+		p.sent[m.ID] = m
+		index = append(index, i)
+		body, contentType, kind := p.stages.o.AlertFormat.Body(&m, r.Value)
+		messages = append(messages, rabbitmq.Message{
+			Key: m.Key, ID: m.ID, Correlation: alerts.Fingerprint(m.Key), RoutingKey: m.RoutingKey(), Type: kind,
+			ContentType: contentType, Time: m.Decided, Body: body,
+			Headers: map[string]string{"state": m.State, "severity": m.Severity, "alertname": m.Rule},
+		})
+	}
+	if len(held) == 0 {
+		p.stages.notes.clear(outboxPart)
+	}
+	return p.send(ctx, messages, func(i int) { done(index[i]) })
+}
+
+// send publishes. When RabbitMQ refuses what is configured, it waits for somebody to mend
+// that; what is not done comes again.
+func (p *publishing) send(ctx context.Context, messages []rabbitmq.Message, done func(i int)) error {
+	err := p.publisher.Publish(ctx, messages, done)
+	if !errors.Is(err, rabbitmq.ErrRefused) {
+		return err
+	}
+	p.stages.o.Logger.Error("alerts cannot be published; it is tried again in a minute", "error", err)
+	select {
+	case <-ctx.Done():
+	case <-time.After(refusedPause):
+	}
+	return nil
 }

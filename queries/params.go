@@ -40,93 +40,20 @@ func (e badParam) Error() string { return e.text }
 var reserved = []string{"window", "from", "to", "total", "step", "by", "columns", "sort", "limit", "format"}
 
 func parseParams(values url.Values, t Table) (params, error) {
-	d, pane := t.Definition(), t.Pane()
+	d := t.Definition()
 	p := params{limit: defaultLimit, sort: -1, filter: map[int][]string{}}
 	if err := p.rows(values, d); err != nil {
 		return p, err
 	}
-	p.query.Only = map[int][]string{}
-	for name := range values {
-		if slices.Contains(reserved, name) {
-			if len(values[name]) > 1 {
-				return p, badParam{fmt.Sprintf("%s is given %d times", name, len(values[name])), "give it once"}
-			}
-			continue
-		}
-		i := slices.IndexFunc(d.Columns, func(c tables.Column) bool { return c.Name == name })
-		if i >= 0 && d.Columns[i].Type != tables.TypeString {
-			return p, badParam{fmt.Sprintf("column %q is no text and cannot be filtered by", name), "filter by " + strings.Join(d.Dims, ", ")}
-		}
-		if i < 0 {
-			return p, badParam{fmt.Sprintf("unknown parameter %q", name), fmt.Sprintf("did you mean %q?", nearest(name, d))}
-		}
-		if i < len(d.Dims) {
-			p.query.Only[i] = values[name]
-			continue
-		}
-		if p.query.By != nil {
-			return p, badParam{fmt.Sprintf("%s is no dimension, and rows are summed up by others", name), "with by, filter by " + strings.Join(d.Dims, ", ")}
-		}
-		p.filter[i] = values[name]
-	}
-	var err error
-	if p.query.Total, err = boolean(values, "total"); err != nil {
+	if err := p.filters(values, d); err != nil {
 		return p, err
 	}
-	window, hasWindow, err := duration(values, "window")
-	if err != nil {
+	if err := p.time(values, t); err != nil {
 		return p, err
-	}
-	from, hasFrom, err := instant(values, "from")
-	if err != nil {
-		return p, err
-	}
-	to, hasTo, err := instant(values, "to")
-	if err != nil {
-		return p, err
-	}
-	if !t.Windowed() {
-		if hasWindow || hasFrom || hasTo || values.Get("step") != "" {
-			return p, badParam{fmt.Sprintf("table %s has no windows", d.Name), "leave window, from, to and step out: it tells everything since the beginning"}
-		}
-		p.query.Total = true
-	}
-	switch {
-	case p.query.Total && (hasWindow || hasFrom || hasTo):
-		return p, badParam{"total goes with neither window, from nor to", "total is everything since the beginning"}
-	case hasWindow && (hasFrom || hasTo):
-		return p, badParam{"window goes with neither from nor to", "window is the newest part; from and to are any range"}
-	case hasFrom != hasTo:
-		return p, badParam{"from and to go together", "give both, such as from=2026-01-02T15:00:00Z&to=2026-01-02T16:00:00Z"}
-	case hasFrom && to <= from:
-		return p, badParam{"to is not after from", "the range from from, inclusive, to to, exclusive, is empty"}
-	case hasFrom:
-		p.query.Range, p.query.From, p.query.To = true, from, to
-	case !p.query.Total:
-		p.query.Window = defaultWindow.Milliseconds()
-		if hasWindow {
-			p.query.Window = window
-		}
-		if p.query.Window%pane != 0 {
-			return p, badParam{fmt.Sprintf("window is %s", values.Get("window")), fmt.Sprintf("give a multiple of the pane, %s", millis(pane))}
-		}
-	}
-	step, hasStep, err := duration(values, "step")
-	if err != nil {
-		return p, err
-	}
-	if hasStep {
-		if p.query.Total {
-			return p, badParam{"step does not go with total", "give a window or a range"}
-		}
-		if step%pane != 0 {
-			return p, badParam{fmt.Sprintf("step is %s", values.Get("step")), fmt.Sprintf("give a multiple of the pane, %s", millis(pane))}
-		}
-		p.query.Step = step
 	}
 	if v := values.Get("limit"); v != "" {
-		p.limit, err = strconv.Atoi(v)
-		if err != nil || p.limit < 1 {
+		var err error
+		if p.limit, err = strconv.Atoi(v); err != nil || p.limit < 1 {
 			return p, badParam{fmt.Sprintf("limit is %q", v), "give a positive number"}
 		}
 	}
@@ -138,6 +65,84 @@ func parseParams(values url.Values, t Table) (params, error) {
 		return p, badParam{fmt.Sprintf("format is %q", v), "give json or csv"}
 	}
 	return p, nil
+}
+
+// filters reads which rows are wanted: every parameter that is not reserved is a column.
+func (p *params) filters(values url.Values, d *tables.Definition) error {
+	p.query.Only = map[int][]string{}
+	for name := range values {
+		if slices.Contains(reserved, name) {
+			if len(values[name]) > 1 {
+				return badParam{fmt.Sprintf("%s is given %d times", name, len(values[name])), "give it once"}
+			}
+			continue
+		}
+		i := slices.IndexFunc(d.Columns, func(c tables.Column) bool { return c.Name == name })
+		switch {
+		case i < 0:
+			return badParam{fmt.Sprintf("unknown parameter %q", name), fmt.Sprintf("did you mean %q?", nearest(name, d))}
+		case d.Columns[i].Type != tables.TypeString:
+			return badParam{fmt.Sprintf("column %q is no text and cannot be filtered by", name), "filter by " + strings.Join(d.Dims, ", ")}
+		case i < len(d.Dims):
+			p.query.Only[i] = values[name]
+		case p.query.By != nil:
+			return badParam{fmt.Sprintf("%s is no dimension, and rows are summed up by others", name), "with by, filter by " + strings.Join(d.Dims, ", ")}
+		default:
+			p.filter[i] = values[name]
+		}
+	}
+	return nil
+}
+
+// time reads of which time rows tell: everything, a range, or the newest part of it; whole, or
+// by steps.
+func (p *params) time(values url.Values, t Table) (err error) {
+	q := &p.query
+	if q.Total, err = boolean(values, "total"); err != nil {
+		return err
+	}
+	window, hasWindow, err := duration(values, "window")
+	if err != nil {
+		return err
+	}
+	step, hasStep, err := duration(values, "step")
+	if err != nil {
+		return err
+	}
+	var hasFrom, hasTo bool
+	if q.From, hasFrom, err = instant(values, "from"); err != nil {
+		return err
+	}
+	if q.To, hasTo, err = instant(values, "to"); err != nil {
+		return err
+	}
+	if !t.Windowed() {
+		if hasWindow || hasFrom || hasTo || hasStep {
+			return badParam{fmt.Sprintf("table %s has no windows", t.Definition().Name), "leave window, from, to and step out: it tells everything since the beginning"}
+		}
+		q.Total = true
+	}
+	switch {
+	case q.Total && (hasWindow || hasFrom || hasTo):
+		return badParam{"total goes with neither window, from nor to", "total is everything since the beginning"}
+	case q.Total && hasStep:
+		return badParam{"step does not go with total", "give a window or a range"}
+	case hasWindow && (hasFrom || hasTo):
+		return badParam{"window goes with neither from nor to", "window is the newest part; from and to are any range"}
+	case hasFrom != hasTo:
+		return badParam{"from and to go together", "give both, such as from=2026-01-02T15:00:00Z&to=2026-01-02T16:00:00Z"}
+	case hasFrom && q.To <= q.From:
+		return badParam{"to is not after from", "the range from from, inclusive, to to, exclusive, is empty"}
+	case window%t.Pane() != 0:
+		return badParam{"window is " + values.Get("window"), fmt.Sprintf("give a multiple of the pane, %s", millis(t.Pane()))}
+	case step%t.Pane() != 0:
+		return badParam{"step is " + values.Get("step"), fmt.Sprintf("give a multiple of the pane, %s", millis(t.Pane()))}
+	}
+	q.Range, q.Step, q.Window = hasFrom, step, window
+	if !hasWindow && !q.Range && !q.Total { // as many panes as cover it
+		q.Window = (defaultWindow.Milliseconds() + t.Pane() - 1) / t.Pane() * t.Pane()
+	}
+	return nil
 }
 
 // rows reads what rows there are, and what is shown of them, in which order.

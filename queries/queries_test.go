@@ -3,6 +3,7 @@ package queries_test
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -31,7 +32,9 @@ type api struct {
 	missing []string
 }
 
-func newAPI(t *testing.T) *api {
+func newAPI(t *testing.T) *api { return newAPIOf(t, panes) }
+
+func newAPIOf(t *testing.T, panes window.Panes) *api {
 	a := &api{T: t, view: views.New[tables.Traffic](views.Options{Panes: panes, Partitions: 1, Assemblers: 1})}
 	a.handler = queries.Handler(queries.Options{
 		Tables:  []queries.Table{queries.Of(a.view, &tables.TrafficTable, true)},
@@ -197,6 +200,26 @@ func TestStepAddsItsStart(t *testing.T) {
 	}
 	if got.Rows[0]["qps"] != 0.6 {
 		t.Errorf("qps = %v, want the count of the step by its length", got.Rows[0]["qps"])
+	}
+}
+
+// When nothing is asked for, whole panes are told of, however long they are.
+func TestNewestFiveMinutesInLongPanes(t *testing.T) {
+	for size, want := range map[time.Duration]time.Duration{10 * time.Second: 5 * time.Minute, 4 * time.Minute: 8 * time.Minute, 30 * time.Minute: 30 * time.Minute} {
+		a := newAPIOf(t, window.Panes{Size: size.Milliseconds()})
+		a.row(1, "acme", "kotaemon", "user_query", tables.Traffic{Count: 1}, pane(0, 1, 0))
+		var p tables.Progress
+		p.Observe(0, ms(time.Second))
+		if err := a.view.Update(0, 2, tables.ProgressKey, p.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		a.view.Recovered()
+		got := a.ask(200, "/api/tables/traffic")
+		from, err1 := time.Parse(time.RFC3339, *got.From)
+		to, err2 := time.Parse(time.RFC3339, *got.To)
+		if err := errors.Join(err1, err2); err != nil || to.Sub(from) != want {
+			t.Errorf("panes of %s: from %s to %s (%v), want %s", size, *got.From, *got.To, err, want)
+		}
 	}
 }
 

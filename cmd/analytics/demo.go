@@ -76,58 +76,51 @@ func demo(ctx context.Context, env environment, o demoOptions) error {
 	return err
 }
 
-// demoAlerts has the rules watched that are shipped. What they tell stays in the outbox.
-func demoAlerts(opts *app.Options, dir string) error {
-	opts.Rules, opts.AlertPolicy = filepath.Join(dir, "rules.yaml"), filepath.Join(dir, "alert-policy.yaml")
-	return errors.Join(os.WriteFile(opts.Rules, grafana.Rules, 0o644), os.WriteFile(opts.AlertPolicy, grafana.Policy, 0o644))
-}
-
-// play runs traffic and program on a broker until ctx ends. When disk has ended
-// it waits for nothing.
-func play(ctx, disk context.Context, env environment, o demoOptions, brokers []string) error {
+// options are those of the program, with the rules watched that are shipped. What they tell
+// stays in the outbox.
+func (o *demoOptions) options(env environment, brokers []string) (app.Options, error) {
 	opts := app.DefaultOptions()
 	opts.Kafka.Brokers = brokers
 	opts.Instance, opts.Version, opts.HTTPListen = "demo", version(), o.listen
 	opts.Replication, opts.Sessions = 1, 1
 	opts.PaneRetention, opts.HourRetention = demoPanes, demoHistory
-	topics := trafficTopics(opts.Sources)
-	opts.Sources = opts.Sources[:len(topics)]
-	if err := demoAlerts(&opts, o.dir); err != nil {
-		return err
-	}
 	if o.verbose {
 		opts.Logger = slog.New(slog.NewTextHandler(env.stderr, nil))
 	}
+	opts.Rules, opts.AlertPolicy = filepath.Join(o.dir, "rules.yaml"), filepath.Join(o.dir, "alert-policy.yaml")
+	return opts, errors.Join(os.WriteFile(opts.Rules, grafana.Rules, 0o644), os.WriteFile(opts.AlertPolicy, grafana.Policy, 0o644))
+}
+
+// play runs traffic and program on a broker until ctx ends. When disk has ended
+// it waits for nothing.
+func play(ctx, disk context.Context, env environment, o demoOptions, brokers []string) error {
+	opts, err := o.options(env, brokers)
+	if err != nil {
+		return err
+	}
+	topics := trafficTopics(opts.Sources)
+	opts.Sources = opts.Sources[:len(topics)]
 	if err := makeSources(ctx, opts.Kafka, 1, topics, demoSource); err != nil {
 		return err
 	}
-
-	listening := make(chan string, 1)
-	opts.OnListen = func(addr string) { listening <- addr }
 	appCtx, stopApp := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopApp()
-	ended := make(chan error, 1)
-	go func() { ended <- app.Run(appCtx, opts) }()
-	var url string
-	select {
-	case addr := <-listening:
-		url = "http://" + addr
-	case err := <-ended:
-		return errors.Join(errors.New("the program ended before it served"), err)
+	url, ended, err := serve(appCtx, opts)
+	if err != nil {
+		return err
 	}
 	fmt.Fprintf(env.stdout, "console  %s\nmetrics  %s/metrics\ntables   %s/api/tables/latency?window=5m\nkafka    %s\ntraffic  %g records a second on %s, seed %d\n\n",
 		url, url, url, brokers[0], o.rate, strings.Join(opts.Sources, ", "), o.seed)
 
+	g := generate.New(generate.Config{
+		Seed: o.seed, Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5, ErrorRate: 0.02,
+		Pane: opts.Pane, Grace: opts.Grace, Topics: topics, TotalsOnly: o.during == 0,
+	})
 	out, err := newTraffic(opts.Kafka)
 	if err != nil {
 		return err
 	}
 	defer out.close()
-	g := generate.New(generate.Config{
-		Seed: o.seed, Duplicates: 0.03, Late: 0.01, Poison: 0.005, Unkeyed: 0.5, ErrorRate: 0.02,
-		Pane: opts.Pane, Grace: opts.Grace, Topics: topics, TotalsOnly: o.during == 0,
-	})
-	client := verify.Client{URL: url}
 	trafficCtx, stopTraffic := context.WithCancel(ctx)
 	defer stopTraffic()
 	if o.during > 0 {
@@ -139,22 +132,9 @@ func play(ctx, disk context.Context, env environment, o demoOptions, brokers []s
 		_, err := out.live(trafficCtx, g, o.rate, 0)
 		sent <- err
 	}()
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for running := true; running; {
-		select {
-		case err := <-ended:
-			return errors.Join(errors.New("the program ended"), err)
-		case err := <-sent:
-			if err != nil {
-				return err
-			}
-			running = false
-		case <-tick.C:
-			liveLine(trafficCtx, env.stdout, client)
-		case <-disk.Done():
-			return context.Cause(disk)
-		}
+	client := verify.Client{URL: url}
+	if err := follow(trafficCtx, disk, env.stdout, client, sent, ended); err != nil {
+		return err
 	}
 	if err := out.flush(disk); err != nil {
 		return err
@@ -168,6 +148,37 @@ func play(ctx, disk context.Context, env environment, o demoOptions, brokers []s
 		return errors.Join(err, end)
 	case <-disk.Done():
 		return context.Cause(disk)
+	}
+}
+
+// serve starts the program, and returns where it serves once it does, and how it ends.
+func serve(ctx context.Context, opts app.Options) (url string, ended <-chan error, err error) {
+	listening, end := make(chan string, 1), make(chan error, 1)
+	opts.OnListen = func(addr string) { listening <- addr }
+	go func() { end <- app.Run(ctx, opts) }()
+	select {
+	case addr := <-listening:
+		return "http://" + addr, end, nil
+	case err := <-end:
+		return "", nil, errors.Join(errors.New("the program ended before it served"), err)
+	}
+}
+
+// follow prints where the tables stand until all traffic is sent.
+func follow(ctx, disk context.Context, w io.Writer, c verify.Client, sent, ended <-chan error) error {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return errors.Join(errors.New("the program ended"), err)
+		case err := <-sent:
+			return err
+		case <-tick.C:
+			liveLine(ctx, w, c)
+		case <-disk.Done():
+			return context.Cause(disk)
+		}
 	}
 }
 
