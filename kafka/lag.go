@@ -43,7 +43,8 @@ type Lag struct {
 	Partition int32
 	// Records are those from where the group goes on to the high watermark, never less
 	// than none. Transaction markers, open transactions and what was aborted count where
-	// they lie between; when nothing is left but markers and what was aborted, it is 0.
+	// they lie between; when nothing is left but markers and what was aborted, it is 0, as
+	// soon as somebody could look there.
 	Records int64
 	// Oldest is the timestamp of the first of these records; zero when there is none, or
 	// none was seen this time.
@@ -217,10 +218,13 @@ type head struct {
 	offset int64 // of it; the end when there is none
 	at     time.Time
 	keeps  bool // it stays what it is: a record that is committed
+	// end is that of the log which told so. What else is at a place changes with it only: that
+	// a transaction is decided is written there, too.
+	end int64
 }
 
-// look finds the oldest record of every lag. A group that stands still costs one look, and
-// groups that stand at one place share it.
+// look finds the oldest record of every lag. A group that stands still costs one look, and so
+// does one that has read everything; groups that stand at one place share it.
 func (w *Watcher) look(ctx context.Context, all []lagging) {
 	heads := map[place]head{}
 	var ask []lagging
@@ -229,7 +233,7 @@ func (w *Watcher) look(ctx context.Context, all []lagging) {
 		known, ok := w.heads[l.place]
 		switch {
 		case l.Records == 0:
-		case ok:
+		case ok && (known.keeps || known.end == l.log.end):
 			heads[l.place] = known
 		case !asked[l.place]:
 			asked[l.place] = true
@@ -258,7 +262,7 @@ func (w *Watcher) look(ctx context.Context, all []lagging) {
 			l.Records, l.Oldest = l.log.end-h.offset, h.at
 		}
 	}
-	maps.DeleteFunc(heads, func(_ place, h head) bool { return !h.keeps })
+	maps.DeleteFunc(heads, func(_ place, h head) bool { return h == head{} })
 	w.heads = heads
 }
 
@@ -279,13 +283,13 @@ func (w *Watcher) headOf(ctx context.Context, at place, l extent) (head, error) 
 		switch {
 		case len(part.Records) > 0 && part.Records[0].Offset < l.end:
 			first := part.Records[0]
-			h := head{offset: first.Offset, keeps: committed}
+			h := head{offset: first.Offset, keeps: committed, end: l.end}
 			if first.Timestamp.UnixMilli() > 0 {
 				h.at = first.Timestamp
 			}
 			return h, nil
 		case len(part.Records) > 0 || after >= l.end: // which came only now; there is nothing else
-			return head{offset: l.end}, nil
+			return head{offset: l.end, end: l.end}, nil
 		case part.Err != nil:
 			return head{}, part.Err
 		case after > next:
@@ -293,7 +297,7 @@ func (w *Watcher) headOf(ctx context.Context, at place, l extent) (head, error) 
 		case got.LastStableOffset < l.end && committed:
 			committed, level = false, kgo.ReadUncommitted()
 		default: // compaction left nothing
-			return head{offset: l.end}, nil
+			return head{offset: l.end, end: l.end}, nil
 		}
 	}
 	return head{}, fmt.Errorf("look at %s/%d from %d: no record up to %d", at.topic, at.partition, at.offset, next)

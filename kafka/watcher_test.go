@@ -272,6 +272,32 @@ func TestLagIsCheap(t *testing.T) {
 	}
 }
 
+// A group that has read everything but markers is looked at once, too, until there is more.
+func TestLagBehindMarkersIsCheap(t *testing.T) {
+	e, c := embedded(t)
+	s := newLagStandOn(t, c, 1, "a")
+	reader := Reader{Group: "g", Topics: []string{"a"}}
+	s.transact("a", 10, 11)(kgo.TryCommit) // offsets 0 and 1, and a marker
+	s.commit("g", "a", 0, 2, "")
+	var fetches atomic.Int64
+	e.instead(kmsg.Fetch, 1, func(kmsg.Request) (kmsg.Response, error, bool) {
+		fetches.Add(1)
+		return nil, nil, false
+	})
+	first := int64(0)
+	for round := range 3 {
+		s.want("g/a0:0@-", reader)
+		if round == 0 {
+			first = fetches.Load()
+		}
+	}
+	if got := fetches.Load(); got != first || got == 0 {
+		t.Errorf("%d fetches in one round and %d in three, want no more", first, got)
+	}
+	s.transact("a", 12)(kgo.TryCommit)
+	s.want("g/a0:2@12", reader)
+}
+
 // What cannot be told of one group is said, and the others are measured.
 func TestLagOfWhatIsRefused(t *testing.T) {
 	e, c := embedded(t)
