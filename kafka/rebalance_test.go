@@ -154,15 +154,12 @@ func TestOwnershipEndsBeforeTheGroupGivesItAway(t *testing.T) {
 	}
 }
 
-// A partition that cannot be fetched while records arrive is not at its end: it
-// must not be taken for idle.
-func TestUnfetchablePartitionIsNotAtItsEnd(t *testing.T) {
-	e, c := embedded(t)
-	in, group, table := setUpCounter(t, c, 1)
-	ends := make(chan bool)
+// endCounter runs a counter that says with every tick whether its partition is at its end.
+func endCounter(t *testing.T, c Config, in, group, table string, tick time.Duration) (ends chan bool) {
+	ends = make(chan bool)
 	background(t, func(ctx context.Context) error {
 		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
-			cfg.Tick = 20 * time.Millisecond
+			cfg.Tick = tick
 			build := cfg.NewTask
 			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
 				task, err := build(ctx, a)
@@ -170,6 +167,15 @@ func TestUnfetchablePartitionIsNotAtItsEnd(t *testing.T) {
 			}
 		})
 	})
+	return ends
+}
+
+// A partition that cannot be fetched while records arrive is not at its end: it
+// must not be taken for idle.
+func TestUnfetchablePartitionIsNotAtItsEnd(t *testing.T) {
+	e, c := embedded(t)
+	in, group, table := setUpCounter(t, c, 1)
+	ends := endCounter(t, c, in, group, table, 20*time.Millisecond)
 	truth := produce(t, c, in, 100, 5)
 	eventually(t, c, table, truth)
 	awaitEnd(t, ends, true)
@@ -227,17 +233,7 @@ func TestLeaveOnStop(t *testing.T) {
 func TestDeletedBacklogIsTheEnd(t *testing.T) {
 	e, c := embedded(t)
 	in, group, table := setUpCounter(t, c, 1)
-	ends := make(chan bool)
-	background(t, func(ctx context.Context) error {
-		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
-			cfg.Tick = 20 * time.Millisecond
-			build := cfg.NewTask
-			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
-				task, err := build(ctx, a)
-				return endTask{task, ends}, err
-			}
-		})
-	})
+	ends := endCounter(t, c, in, group, table, 20*time.Millisecond)
 	eventually(t, c, table, produce(t, c, in, 100, 5))
 	awaitEnd(t, ends, true)
 	var fetchable atomic.Bool
@@ -260,17 +256,7 @@ func TestDeletedBacklogIsTheEnd(t *testing.T) {
 func TestBusyPartitionIsAtItsEnd(t *testing.T) {
 	_, c := embedded(t)
 	in, group, table := setUpCounter(t, c, 1)
-	ends := make(chan bool)
-	background(t, func(ctx context.Context) error {
-		return runCounter(ctx, c, in, group, table, "a", func(cfg *SessionConfig) {
-			cfg.Tick = 200 * time.Millisecond
-			build := cfg.NewTask
-			cfg.NewTask = func(ctx context.Context, a Assignment) (Task, error) {
-				task, err := build(ctx, a)
-				return endTask{task, ends}, err
-			}
-		})
-	})
+	ends := endCounter(t, c, in, group, table, 200*time.Millisecond)
 	cl, err := c.NewClient()
 	if err != nil {
 		t.Fatal(err)

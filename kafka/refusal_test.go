@@ -207,13 +207,7 @@ func TestCommittedThoughTheAnswerSaysOtherwise(t *testing.T) {
 	if err := <-forwarded; err != nil {
 		t.Fatal("forward the commit:", err)
 	}
-	for range 3 { // what is read again is counted within a few commits
-		eventually(t, c, table, truth)
-		for k, n := range produce(t, c, in, 100, 20) {
-			truth[k] += n
-		}
-	}
-	eventually(t, c, table, truth)
+	countsOn(t, c, in, table, truth)
 	if lied.Load() != 1 {
 		t.Error("no commit was answered wrongly")
 	}
@@ -386,13 +380,7 @@ func TestOutcomeThatIsStillToBeDecided(t *testing.T) {
 	if err := <-forwarded; err != nil {
 		t.Fatal("forward the commit:", err)
 	}
-	for range 3 { // what is read again is counted within a few commits
-		eventually(t, c, table, truth)
-		for k, n := range produce(t, c, in, 100, 20) {
-			truth[k] += n
-		}
-	}
-	eventually(t, c, table, truth)
+	countsOn(t, c, in, table, truth)
 	if unstable.Load() != 1 {
 		t.Error("nobody asked for the committed offsets")
 	}
@@ -484,4 +472,17 @@ func TestHeartbeatRefusedInsideACycle(t *testing.T) {
 	if n.Load() != 1 {
 		t.Error("no heartbeat was refused")
 	}
+}
+
+// countsOn checks that a table is true, and stays so: what is read again is counted within a
+// few commits.
+func countsOn(t *testing.T, c Config, in, table string, truth map[string]uint64) {
+	t.Helper()
+	for range 3 {
+		eventually(t, c, table, truth)
+		for k, n := range produce(t, c, in, 100, 20) {
+			truth[k] += n
+		}
+	}
+	eventually(t, c, table, truth)
 }
