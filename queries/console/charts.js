@@ -14,6 +14,9 @@ const charts = (() => {
     return times.map((t) => new Date(1000 * t).toLocaleString([], format));
   }
 
+  // newest is what the legend shows while nobody points at a time: what a line ends with.
+  const newest = (plot, line) => plot.data[line].at(-1);
+
   function options(place, lines, format) {
     const line = css("--line"), text = css("--soft");
     const axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "12px system-ui, sans-serif" };
@@ -25,8 +28,11 @@ const charts = (() => {
       scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       axes: [{ ...axis, space: 80, incrs: [60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400], values: (_, times) => clock(times) }, { ...axis, size: 64, values: (_, values) => values.map(format) }],
       series: [
-        { value: (_, at) => (at === null ? "" : new Date(1000 * at).toLocaleTimeString()) },
-        ...lines.map((label, i) => ({ label, stroke: colour[i], width: 1.5, spanGaps: false, points: { show: false }, value: (_, v) => (v === null || v === undefined ? "–" : format(v)) })),
+        { label: "at", value: (plot, at) => new Date(1000 * (at ?? newest(plot, 0))).toLocaleTimeString() },
+        ...lines.map((label, i) => ({
+          label, stroke: colour[i], width: 1.5, spanGaps: false, points: { show: false },
+          value: (plot, v, line, at) => ((v = at === null ? newest(plot, line) : v) === null || v === undefined ? "–" : format(v)),
+        })),
       ],
     };
   }

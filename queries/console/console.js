@@ -112,16 +112,16 @@ function tile(name, value, bad) {
   }));
 }
 
-// grid returns the starts of the steps of an answer in seconds, where each is, and for how
-// many seconds it has counted: the newest goes on, and is left out until it says something.
+// grid returns the starts of the steps of an answer in seconds, where each is, and how many
+// seconds of it are complete: the newest goes on, and is left out until it says something.
 function grid(answer) {
   const g = { times: [], at: new Map(), seconds: [] };
-  if (!answer.from || !answer.to) return g;
-  const step = answer.step_seconds, end = Date.parse(answer.to) / 1000, now = Date.now() / 1000;
-  for (let t = Math.ceil(Date.parse(answer.from) / 1000 / step) * step; t < end && now - t >= 2; t += step) {
+  if (!answer.from || !answer.to || answer.watermark === null) return g;
+  const step = answer.step_seconds, end = Date.parse(answer.to) / 1000, complete = Date.parse(answer.watermark) / 1000;
+  for (let t = Math.ceil(Date.parse(answer.from) / 1000 / step) * step; t < end && complete - t >= Math.min(step, 3); t += step) {
     g.at.set(t, g.times.length);
     g.times.push(t);
-    g.seconds.push(Math.min(step, now - t));
+    g.seconds.push(Math.min(step, complete - t));
   }
   return g;
 }
