@@ -157,6 +157,11 @@ func (c *composition) program(service string) *servers.Program {
 	return p
 }
 
+// watch has a program of the service analytics asked.
+func (c *composition) watch(p *servers.Program) {
+	c.analytic = &instance{Program: p, Client: verify.Client{URL: "http://" + c.address}, t: c.t, name: "analytics", address: c.address}
+}
+
 // healthcheck asks as the container is asked.
 func (c *composition) healthcheck(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, binary, c.Services["analytics"].Healthcheck.Test[2:]...)
@@ -176,7 +181,7 @@ func TestCompose(t *testing.T) {
 	}
 	analytics := c.program("analytics")
 	eventually(t, time.Minute, "analytics is healthy", c.healthcheck)
-	c.analytic = &instance{Program: analytics, Client: verify.Client{URL: "http://" + c.address}, t: t, name: "analytics", address: c.address}
+	c.watch(analytics)
 	status, body, err := c.analytic.get(t.Context(), "/readyz")
 	if err != nil || status != http.StatusOK || strings.Contains(body, "RabbitMQ") || strings.Contains(body, "exchange") {
 		t.Errorf("%d %s, %v; want nothing of RabbitMQ: it has what is declared", status, body, err)
@@ -196,7 +201,7 @@ func TestCompose(t *testing.T) {
 		t.Error(err)
 	}
 	for _, queue := range []string{"alerts.critical", "alerts.all"} {
-		c.told(queue, "RagErrorRatioHigh", 2*time.Minute)
+		c.told(queue, "RagErrorRatioHigh", "critical.acme.chat.", 2*time.Minute)
 	}
 	eventually(t, 30*time.Second, "the queues are watched", func(ctx context.Context) error {
 		got, err := c.analytic.watched(ctx)
@@ -276,8 +281,8 @@ func (c *composition) fail(n int) {
 	}
 }
 
-// told waits for an alert of a name in a queue.
-func (c *composition) told(queue, name string, limit time.Duration) {
+// told waits for an alert of a name in a queue, whose routing key begins with a text.
+func (c *composition) told(queue, name, key string, limit time.Duration) {
 	c.t.Helper()
 	conn, err := amqp.Dial(c.rabbit.URL)
 	if err != nil {
@@ -299,7 +304,7 @@ func (c *composition) told(queue, name string, limit time.Duration) {
 				return fmt.Errorf("there were %v", keys)
 			}
 			keys = append(keys, d.RoutingKey)
-			if strings.Contains(string(d.Body), name) && strings.HasPrefix(d.RoutingKey, "critical.acme.chat.") {
+			if strings.Contains(string(d.Body), name) && strings.HasPrefix(d.RoutingKey, key) {
 				return nil
 			}
 		}
