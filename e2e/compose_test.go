@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,6 +32,7 @@ type composition struct {
 	*deploy.Compose
 	t        *testing.T
 	replace  *strings.Replacer // of addresses and paths within containers
+	own      string            // folder in place of own/
 	login    map[string]string
 	rabbit   *servers.RabbitMQ
 	kafka    *servers.Kafka
@@ -49,23 +51,42 @@ func compose(t *testing.T) *composition {
 		t.Fatal(err)
 	}
 	c := &composition{
-		Compose: file, t: t, login: map[string]string{"RABBITMQ_USER": "ragstreams", "RABBITMQ_PASSWORD": "s3cret"}, address: fmt.Sprintf("127.0.0.1:%d", port),
+		Compose: file, t: t, own: t.TempDir(), login: map[string]string{"RABBITMQ_USER": "ragstreams", "RABBITMQ_PASSWORD": "s3cret"}, address: fmt.Sprintf("127.0.0.1:%d", port),
 		kafka: ownBroker(t, "kafka-compose", "auto.create.topics.enable=false\n"), rabbit: ownRabbitMQ(t, "rabbitmq-compose"),
 	}
 	pairs := []string{
 		"kafka:9092", c.kafka.Address, "0.0.0.0:8080", c.address,
 		"rabbitmq:5672", fmt.Sprintf("127.0.0.1:%d", c.rabbit.Port), "rabbitmq:15672", fmt.Sprintf("127.0.0.1:%d", c.rabbit.Port+1),
 	}
-	mounts, err := c.Services["analytics"].Mounts()
-	if err != nil {
+	if err := os.Mkdir(filepath.Join(c.own, "rules"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range mounts {
-		pairs = append(pairs, m.Target, filepath.Join(c.Root, m.Source))
-	}
-	c.replace = strings.NewReplacer(pairs...)
+	c.replace = strings.NewReplacer(append(pairs, "/etc/ragstreams", c.mounted())...)
 	c.importDefinitions()
 	return c
+}
+
+// mounted returns a folder with what is mounted in analytics, which is all below
+// /etc/ragstreams: it leads to the files of the repository, but what is in own/ is of the
+// test.
+func (c *composition) mounted() string {
+	c.t.Helper()
+	mounts, err := c.Services["analytics"].Mounts()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	dir := c.t.TempDir()
+	for _, m := range mounts {
+		within, inside := strings.CutPrefix(m.Target, "/etc/ragstreams/")
+		source, at := filepath.Join(c.Root, m.Source), filepath.Join(dir, within)
+		if strings.HasPrefix(m.Source, "./own/") {
+			source = filepath.Join(c.own, strings.TrimPrefix(m.Source, "./own/"))
+		}
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.Symlink(source, at)); err != nil || !inside {
+			c.t.Fatalf("%+v: %v", m, err)
+		}
+	}
+	return dir
 }
 
 // importDefinitions makes the user that the image of RabbitMQ makes when it starts, and
@@ -136,6 +157,11 @@ func (c *composition) program(service string) *servers.Program {
 	return p
 }
 
+// watch has a program of the service analytics asked.
+func (c *composition) watch(p *servers.Program) {
+	c.analytic = &instance{Program: p, Client: verify.Client{URL: "http://" + c.address}, t: c.t, name: "analytics", address: c.address}
+}
+
 // healthcheck asks as the container is asked.
 func (c *composition) healthcheck(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, binary, c.Services["analytics"].Healthcheck.Test[2:]...)
@@ -155,7 +181,7 @@ func TestCompose(t *testing.T) {
 	}
 	analytics := c.program("analytics")
 	eventually(t, time.Minute, "analytics is healthy", c.healthcheck)
-	c.analytic = &instance{Program: analytics, Client: verify.Client{URL: "http://" + c.address}, t: t, name: "analytics", address: c.address}
+	c.watch(analytics)
 	status, body, err := c.analytic.get(t.Context(), "/readyz")
 	if err != nil || status != http.StatusOK || strings.Contains(body, "RabbitMQ") || strings.Contains(body, "exchange") {
 		t.Errorf("%d %s, %v; want nothing of RabbitMQ: it has what is declared", status, body, err)
@@ -175,7 +201,7 @@ func TestCompose(t *testing.T) {
 		t.Error(err)
 	}
 	for _, queue := range []string{"alerts.critical", "alerts.all"} {
-		c.told(queue, "RagErrorRatioHigh", 2*time.Minute)
+		c.told(queue, "RagErrorRatioHigh", "critical.acme.chat.", 2*time.Minute)
 	}
 	eventually(t, 30*time.Second, "the queues are watched", func(ctx context.Context) error {
 		got, err := c.analytic.watched(ctx)
@@ -255,8 +281,8 @@ func (c *composition) fail(n int) {
 	}
 }
 
-// told waits for an alert of a name in a queue.
-func (c *composition) told(queue, name string, limit time.Duration) {
+// told waits for an alert of a name in a queue, whose routing key begins with a text.
+func (c *composition) told(queue, name, key string, limit time.Duration) {
 	c.t.Helper()
 	conn, err := amqp.Dial(c.rabbit.URL)
 	if err != nil {
@@ -278,7 +304,7 @@ func (c *composition) told(queue, name string, limit time.Duration) {
 				return fmt.Errorf("there were %v", keys)
 			}
 			keys = append(keys, d.RoutingKey)
-			if strings.Contains(string(d.Body), name) && strings.HasPrefix(d.RoutingKey, "critical.acme.chat.") {
+			if strings.Contains(string(d.Body), name) && strings.HasPrefix(d.RoutingKey, key) {
 				return nil
 			}
 		}

@@ -71,11 +71,46 @@ func TestDashboards(t *testing.T) {
 		}
 		return countedWhole(answers)
 	})
+	prom.evaluates("ragstreams-dependencies", "AnalyticsGroupFallsBehind")
 	one.showsGroups("acme", "globex", "initech")
 	one.checkLinks(answers)
 	one.checkTraces(answers)
 	stop()
 	report(t, answers)
+}
+
+// evaluates checks that all rules of Prometheus are evaluated without a fault, and that a
+// rule of a group is among them.
+func (p *prometheus) evaluates(group, rule string) {
+	p.t.Helper()
+	eventually(p.t, 30*time.Second, "all rules are evaluated", func(ctx context.Context) error {
+		data, err := p.ask(ctx, "rules", nil)
+		if err != nil {
+			return err
+		}
+		var answer struct {
+			Groups []struct {
+				Name  string
+				Rules []struct{ Name, Health, LastError string }
+			}
+		}
+		if err := json.Unmarshal(data, &answer); err != nil {
+			return err
+		}
+		found := false
+		for _, g := range answer.Groups {
+			for _, r := range g.Rules {
+				found = found || g.Name == group && r.Name == rule
+				if r.Health != "ok" {
+					return fmt.Errorf("%s is %s: %s", r.Name, r.Health, r.LastError)
+				}
+			}
+		}
+		if !found {
+			return fmt.Errorf("no %s in %s", rule, data)
+		}
+		return nil
+	})
 }
 
 func newShowcase(t *testing.T) *showcase {

@@ -10,6 +10,7 @@ import (
 
 func TestRulesTest(t *testing.T) {
 	const good, events = "../../grafana/rules/ragstreams.test.yml", "../../grafana/rules/events.test.yml"
+	const pipeline = "../../grafana/prometheus-rules/pipeline.test.yml" // for Prometheus, and means the same here
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.yml")
 	if err := os.WriteFile(filepath.Join(dir, "r.yaml"), []byte("groups: [{name: g, rules: [{alert: A, expr: x > 1}]}]"), 0o644); err != nil {
@@ -22,7 +23,7 @@ func TestRulesTest(t *testing.T) {
 		args      []string
 		out, says string
 	}{
-		{[]string{"rules", "test", good, events}, good + ": ok\n" + events + ": ok\n", ""},
+		{[]string{"rules", "test", good, events, pipeline}, good + ": ok\n" + events + ": ok\n" + pipeline + ": ok\n", ""},
 		{[]string{"rules", "test", bad}, bad + ": FAILED test 1: A at 1m: fires", "1 expectations failed"},
 		{[]string{"rules", "test"}, "", "usage"},
 		{[]string{"rules", "try", good}, "", "usage"},

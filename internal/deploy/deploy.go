@@ -173,3 +173,20 @@ func (c *Compose) HostPath(s *Service, within string) (string, error) {
 	}
 	return "", nil
 }
+
+// Within returns where a file or folder of the repository lies within a service; "" when it
+// is not mounted there. It need not exist.
+func (s *Service) Within(name string) (string, error) {
+	mounts, err := s.Mounts()
+	if err != nil {
+		return "", err
+	}
+	for _, m := range mounts {
+		source, ours := strings.CutPrefix(m.Source, "./")
+		rest, inside := strings.CutPrefix(path.Clean(name), path.Clean(source))
+		if ours && inside && (rest == "" || rest[0] == '/') {
+			return path.Clean(m.Target) + rest, nil
+		}
+	}
+	return "", nil
+}

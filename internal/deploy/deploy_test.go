@@ -565,19 +565,32 @@ func TestGrafana(t *testing.T) {
 			t.Errorf("%s is %q, which is no service (%v)", name, value, err)
 		}
 	}
-	var providers struct {
-		APIVersion int `yaml:"apiVersion"`
-		Providers  []struct {
-			Name, Folder, Type string
-			DisableDeletion    bool `yaml:"disableDeletion"`
-			AllowUIUpdates     bool `yaml:"allowUiUpdates"`
-			Options            struct{ Path string }
+	names := map[string]bool{}
+	for file, folder := range map[string]string{
+		"grafana/provisioning/dashboards/ragstreams.yaml": filepath.Join(root, "grafana", "dashboards"),
+		"deploy/grafana-own.yaml":                         filepath.Join(root, "own", "dashboards"),
+	} {
+		if at, err := s.Within(file); err != nil || !strings.HasPrefix(at, "/etc/grafana/provisioning/dashboards/") {
+			t.Errorf("%s is at %q, %v, where Grafana does not look", file, at, err)
 		}
-	}
-	read(t, "grafana/provisioning/dashboards/ragstreams.yaml", &providers)
-	for _, p := range providers.Providers {
-		if at, err := c.HostPath(s, p.Options.Path); err != nil || at != filepath.Join(root, "grafana", "dashboards") {
-			t.Errorf("dashboards are read from %s, which is %q, %v", p.Options.Path, at, err)
+		var providers struct {
+			APIVersion int `yaml:"apiVersion"`
+			Providers  []struct {
+				Name, Folder, Type string
+				DisableDeletion    bool `yaml:"disableDeletion"`
+				AllowUIUpdates     bool `yaml:"allowUiUpdates"`
+				Options            struct{ Path string }
+			}
+		}
+		read(t, file, &providers)
+		if len(providers.Providers) != 1 || names[providers.Providers[0].Name] {
+			t.Errorf("%s: want one provider, with a name of its own: %+v", file, providers.Providers)
+		}
+		for _, p := range providers.Providers {
+			names[p.Name] = true
+			if at, err := c.HostPath(s, p.Options.Path); err != nil || at != folder || p.Type != "file" || p.AllowUIUpdates {
+				t.Errorf("dashboards of %s are read from %s, which is %q, %v; %+v", file, p.Options.Path, at, err, p)
+			}
 		}
 	}
 	if at, err := c.HostPath(s, "/etc/grafana/provisioning/datasources"); err != nil || at != filepath.Join(root, "grafana", "provisioning", "datasources") {
@@ -596,5 +609,17 @@ func TestExpand(t *testing.T) {
 	}
 	if got, err := expand("${A} ${C:?set it}", variables); err == nil {
 		t.Errorf("a variable that is not set becomes %q", got)
+	}
+}
+
+func TestWithin(t *testing.T) {
+	s := &Service{Volumes: []string{"data:/data", "./a/rules:/etc/rules/a:ro", "./a/one.yaml:/etc/one.yaml:ro"}}
+	for name, want := range map[string]string{
+		"a/rules": "/etc/rules/a", "a/rules/x.yaml": "/etc/rules/a/x.yaml", "a/one.yaml": "/etc/one.yaml",
+		"a/rules2/x.yaml": "", "a": "", "data": "", "b/rules": "",
+	} {
+		if got, err := s.Within(name); err != nil || got != want {
+			t.Errorf("%s is at %q, %v, want %q", name, got, err, want)
+		}
 	}
 }
