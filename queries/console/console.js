@@ -118,7 +118,7 @@ function grid(answer) {
   const g = { times: [], at: new Map(), seconds: [] };
   if (!answer.from || !answer.to || answer.watermark === null) return g;
   const step = answer.step_seconds, end = Date.parse(answer.to) / 1000, complete = Date.parse(answer.watermark) / 1000;
-  for (let t = Math.ceil(Date.parse(answer.from) / 1000 / step) * step; t < end && complete - t >= Math.min(step, 3); t += step) {
+  for (let t = Math.ceil(Date.parse(answer.from) / 1000 / step) * step; t < end && complete - t >= Math.min(step, 5); t += step) {
     g.at.set(t, g.times.length);
     g.times.push(t);
     g.seconds.push(Math.min(step, complete - t));
