@@ -52,7 +52,7 @@ func compose(t *testing.T) *composition {
 	}
 	c := &composition{
 		Compose: file, t: t, own: t.TempDir(), login: map[string]string{"RABBITMQ_USER": "ragstreams", "RABBITMQ_PASSWORD": "s3cret"}, address: fmt.Sprintf("127.0.0.1:%d", port),
-		kafka: ownBroker(t, "kafka-compose", "auto.create.topics.enable=false\n"), rabbit: ownRabbitMQ(t, "rabbitmq-compose"),
+		kafka: ownBroker(t, "kafka-"+t.Name(), "auto.create.topics.enable=false\n"), rabbit: ownRabbitMQ(t, "rabbitmq-"+t.Name()),
 	}
 	pairs := []string{
 		"kafka:9092", c.kafka.Address, "0.0.0.0:8080", c.address,

@@ -170,6 +170,7 @@ func TestLagIsWatched(t *testing.T) {
 
 // Of two instances one watches; when it is killed, the other does.
 func TestOneInstanceWatches(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, []int32{1}, "ANALYTICS_WATCH_INTERVAL=1s")
 	one, other := d.instance("one").start(), d.instance("other").start()
 	one.ready(time.Minute)
@@ -248,6 +249,7 @@ func TestBrokersAreWatched(t *testing.T) {
 // Queues are shown as they are, while the management API answers, and no longer than they
 // are there.
 func TestQueuesAreWatched(t *testing.T) {
+	t.Parallel()
 	rabbit := ownRabbitMQ(t, "rabbitmq-watched")
 	d := newDeployment(t, []int32{1}, "ANALYTICS_WATCH_INTERVAL=1s",
 		fmt.Sprintf("ANALYTICS_WATCH_RABBITMQ_URL=http://127.0.0.1:%d", rabbit.Port+1),

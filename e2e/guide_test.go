@@ -144,6 +144,7 @@ func (r *beginner) write(folder string) {
 
 // Whoever goes through the guide sees what it says, within the time that it says.
 func TestGuide(t *testing.T) {
+	t.Parallel()
 	r := newBeginner(t)
 	r.watch(r.program("analytics"))
 	eventually(t, time.Minute, "analytics is healthy", r.healthcheck)
