@@ -79,7 +79,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	group.Go(func() error { return r.start(members) })
 	group.Go(func() error { r.tellReady(readers.tables); return nil })
-	return group.Wait()
+	return advise(group.Wait())
 }
 
 // handler serves console, tables, alerts, dead letters, traces, health and metrics; watch is nil

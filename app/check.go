@@ -53,9 +53,17 @@ func Check(ctx context.Context, o Options) ([]string, error) {
 		}
 	}
 	if err != nil {
-		return lines, fmt.Errorf("topics: %w", err)
+		return lines, advise(fmt.Errorf("topics: %w", err))
 	}
 	return append(lines, "ready to run"), nil
+}
+
+// advise adds to what Kafka does not let this user do how to find out what is needed.
+func advise(err error) error {
+	if kafka.IsUnauthorized(err) {
+		return fmt.Errorf("%w\n`analytics check --acls` prints all that this user needs", err)
+	}
+	return err
 }
 
 // Reachable reports whether Kafka answers before people think that nothing happens.
@@ -63,6 +71,43 @@ func Reachable(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return kafka.Reachable(ctx, o.Kafka)
+}
+
+// flow is a stage as it looks from outside: its group, and the topics that its transactions
+// join.
+type flow struct {
+	stage   string // what it is, in a word
+	group   string
+	in      string
+	changes string // changelog of its table; "": it has none
+	out     []string
+}
+
+// flows are all stages, in the order in which records go through them.
+func (o *Options) flows() (all []flow) {
+	n := o.names()
+	for _, s := range o.Sources {
+		all = append(all, flow{"ingest", n.IngestGroup(s), s, "", []string{n.Events(), n.Progress(), n.Late(), n.DLQ(), n.Partials(tables.RecordsTable.Name)}})
+	}
+	assemble := flow{"assemble", n.AssembleGroup(), n.Events(), "", []string{n.Late()}}
+	for _, table := range processors.TableNames {
+		assemble.out = append(assemble.out, n.Partials(table))
+	}
+	all = append(all, assemble)
+	for _, table := range processors.TableNames {
+		f := flow{"table", n.TableGroup(table), n.Partials(table), n.Table(table), nil}
+		if slices.Contains(processors.Windowed, table) {
+			f.out = []string{n.Windows(table)}
+		}
+		all = append(all, f)
+	}
+	for _, table := range processors.Windowed {
+		all = append(all, flow{"history", n.HistoryGroup(table), n.Windows(table), "", []string{n.Hours(table)}})
+	}
+	if o.Rules != "" {
+		all = append(all, flow{"alerts", n.AlertsGroup(), n.Evaluations(), n.Alerts(), []string{n.Outbox()}})
+	}
+	return all
 }
 
 // Topology describes groups and topics, as `analytics topology` prints them.
@@ -76,26 +121,14 @@ func Topology(o Options) string {
 		}
 		b.WriteByte('\n')
 	}
-	for _, s := range o.Sources {
-		section(n.IngestGroup(s), s, n.Events(), n.Progress(), n.Late(), n.DLQ(), n.Partials(tables.RecordsTable.Name))
-	}
-	out := []string{n.Late()}
-	for _, table := range processors.TableNames {
-		out = append(out, n.Partials(table))
-	}
-	section(n.AssembleGroup(), n.Events(), out...)
-	for _, table := range processors.TableNames {
-		out := []string{n.Table(table) + " (changelog)"}
-		if slices.Contains(processors.Windowed, table) {
-			out = append(out, n.Windows(table))
+	for _, f := range o.flows() {
+		out := f.out
+		if f.changes != "" {
+			out = append([]string{f.changes + " (changelog)"}, out...)
 		}
-		section(n.TableGroup(table), n.Partials(table), out...)
-	}
-	for _, table := range processors.Windowed {
-		section(n.HistoryGroup(table), n.Windows(table), n.Hours(table))
+		section(f.group, f.in, out...)
 	}
 	if o.Rules != "" {
-		section(n.AlertsGroup(), n.Evaluations(), n.Alerts()+" (changelog)", n.Outbox())
 		if o.AMQP.URL != "" {
 			section(n.PublisherGroup(), n.Outbox(), "RabbitMQ, exchange "+rabbitmq.Exchange)
 		}

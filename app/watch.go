@@ -75,7 +75,7 @@ func candidate(ctx context.Context, run func(ctx context.Context) error, log *sl
 		if ctx.Err() != nil {
 			return nil
 		}
-		log.Error("this instance measures neither lag nor servers", "error", err, "hint", "it needs Read on its consumer groups; see Permissions in docs/operations.md")
+		log.Error("this instance measures neither lag nor servers", "error", err, "hint", "analytics check --acls prints what this user needs")
 		select {
 		case <-ctx.Done():
 			return nil

@@ -54,6 +54,12 @@ func ownRabbitMQ(t *testing.T, name string, env ...string) *servers.RabbitMQ {
 	if err != nil {
 		t.Fatal(err)
 	}
+	endsWith(t, rabbit)
+	return rabbit
+}
+
+// endsWith ends a node with a test.
+func endsWith(t *testing.T, rabbit *servers.RabbitMQ) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -62,7 +68,6 @@ func ownRabbitMQ(t *testing.T, name string, env ...string) *servers.RabbitMQ {
 			t.Error(err)
 		}
 	})
-	return rabbit
 }
 
 // fail sends errors of a tenant, now.

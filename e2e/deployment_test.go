@@ -51,6 +51,18 @@ func newDeployment(t testing.TB, partitions []int32, env ...string) *deployment 
 // newDeploymentOn makes one on another broker than the common one.
 func newDeploymentOn(t testing.TB, on *servers.Kafka, partitions []int32, env ...string) *deployment {
 	t.Helper()
+	d := newDeploymentWithout(t, on, partitions, env...)
+	for _, topic := range d.topics {
+		if resp, err := d.admin.CreateTopic(t.Context(), topic.Partitions, int16(on.Brokers), sources, topic.Name); err != nil || resp.Err != nil {
+			t.Fatal("create", topic.Name, errors.Join(err, resp.Err))
+		}
+	}
+	return d
+}
+
+// newDeploymentWithout leaves the source topics to others.
+func newDeploymentWithout(t testing.TB, on *servers.Kafka, partitions []int32, env ...string) *deployment {
+	t.Helper()
 	d := &deployment{t: t, broker: on, name: fmt.Sprintf("%s-%d", strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), time.Now().UnixMilli()%1e6)}
 	d.name = strings.ReplaceAll(d.name, "/", "-")
 	d.prefix = d.name + "-analytics-"
@@ -64,9 +76,6 @@ func newDeploymentOn(t testing.TB, on *servers.Kafka, partitions []int32, env ..
 	for i, n := range partitions {
 		topic := generate.Topic{Name: d.name + []string{"-rag-traces", "-kotaemon-dialog-events", "-user-behaviour"}[i], Partitions: n}
 		d.topics = append(d.topics, topic)
-		if resp, err := d.admin.CreateTopic(t.Context(), n, int16(on.Brokers), sources, topic.Name); err != nil || resp.Err != nil {
-			t.Fatal("create", topic.Name, errors.Join(err, resp.Err))
-		}
 	}
 	var names []string
 	for _, topic := range d.topics {

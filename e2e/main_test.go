@@ -70,13 +70,13 @@ func run(m *testing.M) (code int, err error) {
 
 // ownBroker starts a broker with settings of its own, for a test that does to it
 // what the others would not survive.
-func ownBroker(t testing.TB, name, settings string) *servers.Kafka {
+func ownBroker(t testing.TB, name, settings string, env ...string) *servers.Kafka {
 	t.Helper()
 	extra := filepath.Join(t.TempDir(), "broker.properties")
 	if err := os.WriteFile(extra, []byte(settings), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	k, err := site.Kafka(t.Context(), name, "KAFKA_EXTRA="+extra)
+	k, err := site.Kafka(t.Context(), name, append(env, "KAFKA_EXTRA="+extra)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,41 +9,21 @@ import (
 	"testing"
 	"time"
 
+	"ragstreams/e2e/servers"
 	"ragstreams/generate"
-
-	"github.com/twmb/franz-go/pkg/kadm"
 )
-
-// permissions lets a user run a deployment, and nothing else.
-func (d *deployment) permissions(user string) {
-	d.t.Helper()
-	acls := func() *kadm.ACLBuilder { return kadm.NewACLs().Allow("User:" + user).AllowHosts("*") }
-	for _, b := range []*kadm.ACLBuilder{
-		acls().ResourcePatternType(kadm.ACLPatternPrefixed).Topics(d.prefix).Operations(
-			kadm.OpCreate, kadm.OpRead, kadm.OpWrite, kadm.OpDescribe, kadm.OpDescribeConfigs, kadm.OpDelete),
-		acls().ResourcePatternType(kadm.ACLPatternPrefixed).Groups(d.prefix).Operations(kadm.OpRead, kadm.OpDescribe),
-		acls().ResourcePatternType(kadm.ACLPatternPrefixed).TransactionalIDs(d.prefix).Operations(kadm.OpWrite, kadm.OpDescribe),
-		acls().ResourcePatternType(kadm.ACLPatternLiteral).Topics(d.topics[0].Name).Operations(kadm.OpRead, kadm.OpDescribe),
-	} {
-		results, err := d.admin.CreateACLs(d.t.Context(), b)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		for _, r := range results {
-			if r.Err != nil {
-				d.t.Fatal(r.Err)
-			}
-		}
-	}
-}
 
 func tlsFile(name string) string { return filepath.Join(broker.Dir, "tls", name) }
 
 // sasl is the configuration of a user with a password.
 func sasl(mechanism, user, password string) []string {
+	return saslOn(broker, mechanism, user, password)
+}
+
+func saslOn(on *servers.Kafka, mechanism, user, password string) []string {
 	return []string{
-		fmt.Sprintf("ANALYTICS_KAFKA_BROKERS=127.0.0.1:%d", broker.Port+20),
-		"ANALYTICS_KAFKA_TLS_ENABLED=true", "ANALYTICS_KAFKA_TLS_CA_FILE=" + tlsFile("ca.pem"),
+		fmt.Sprintf("ANALYTICS_KAFKA_BROKERS=127.0.0.1:%d", on.Port+20),
+		"ANALYTICS_KAFKA_TLS_ENABLED=true", "ANALYTICS_KAFKA_TLS_CA_FILE=" + filepath.Join(on.Dir, "tls", "ca.pem"),
 		"ANALYTICS_KAFKA_SASL_MECHANISM=" + mechanism,
 		"ANALYTICS_KAFKA_SASL_USERNAME=" + user, "ANALYTICS_KAFKA_SASL_PASSWORD=" + password,
 	}
@@ -64,7 +44,8 @@ func TestSecurity(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDeployment(t, []int32{2})
-			d.permissions("analytics")
+			grants, _ := d.needed(env, "analytics", "run,create")
+			d.allow("analytics", grants...)
 			g := generate.New(generate.Config{Seed: 1, Step: time.Millisecond, Start: startOf(2000, time.Millisecond), Topics: d.topics})
 			d.traffic().all(g, 2000)
 			a := d.instance("a", env...).start()
@@ -79,7 +60,7 @@ func TestSecurity(t *testing.T) {
 	}{
 		{"wrong password", sasl("SCRAM-SHA-512", "analytics", "wrong"), []string{"sasl", "authenti"}},
 		{"wrong PLAIN password", sasl("PLAIN", "analytics", "wrong"), []string{"sasl", "authenti"}},
-		{"no permissions", sasl("SCRAM-SHA-512", "stranger", "stranger-secret"), []string{"not authorised", "analytics-events"}},
+		{"no permissions", sasl("SCRAM-SHA-512", "stranger", "stranger-secret"), []string{"not authorised", "analytics-events", "analytics check --acls"}},
 		{"unknown authority", append(sasl("PLAIN", "analytics", "analytics-secret"), "ANALYTICS_KAFKA_TLS_CA_FILE="+tlsFile("analytics.pem")),
 			[]string{"certificate"}},
 	} {

@@ -152,7 +152,7 @@ func createTopic(ctx context.Context, adm *kadm.Client, t Topic, replication int
 	case err == nil, errors.Is(err, kerr.TopicAlreadyExists):
 		return awaitTopic(ctx, adm, t.Name)
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return fmt.Errorf("create topic %s: not authorised: grant Create to this user or create it with %d partitions", t.Name, t.Partitions)
+		return fmt.Errorf("create topic %s: not authorised: grant Create to this user or create it with %d partitions: %w", t.Name, t.Partitions, err)
 	case errors.Is(err, kerr.InvalidReplicationFactor):
 		return fmt.Errorf("create topic %s: kafka.replication is %d but the cluster has fewer brokers: %w", t.Name, replication, err)
 	default:

@@ -23,10 +23,18 @@ import (
 // Config says where the API is and what is asked. URL is required.
 type Config struct {
 	URL      string // http://host:15672 or https://…, with a path where a proxy adds one
-	Username string // with the tag monitoring, to see connections and queues of all virtual hosts
+	Username string // with the tag monitoring, and permissions, if only empty ones, in the virtual hosts whose queues are to be seen
 	Password string
 	CAFile   string // for https; empty: the system's authorities are trusted
 	Queues   string // regular expression that the whole name of a queue must match; empty: all
+}
+
+// User returns who asks: the user in the URL, where no other is named.
+func (c Config) User() string {
+	if base, err := url.Parse(c.URL); c.Username == "" && err == nil {
+		return base.User.Username()
+	}
+	return c.Username
 }
 
 // State is what the API tells.

@@ -122,7 +122,7 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 			return conn, err
 		},
 	}
-	if address.User == nil && c.CertFile != "" {
+	if c.byCertificate(address) {
 		cfg.SASL = []amqp.Authentication{&amqp.ExternalAuth{}}
 	}
 	conn, err := amqp.DialConfig(c.URL, cfg)
@@ -139,6 +139,11 @@ func (c *Config) dial(ctx context.Context) (link, error) {
 		return nil, refusal(err)
 	}
 	return l, nil
+}
+
+// byCertificate tells whether the certificate is the login.
+func (c *Config) byCertificate(address *url.URL) bool {
+	return address.User == nil && c.CertFile != ""
 }
 
 // advise adds what to do about certificates that are not taken, by us or by the broker.
@@ -215,9 +220,18 @@ func refusal(err error) error {
 	if !errors.As(err, &said) {
 		return err
 	}
+	if deniesAccess(said) {
+		return fmt.Errorf("%w: %w: `analytics check --acls` prints the permissions that are needed", ErrRefused, err)
+	}
 	switch said.Code {
 	case amqp.AccessRefused, amqp.NotFound, amqp.ResourceLocked, amqp.PreconditionFailed, amqp.NotAllowed:
 		return fmt.Errorf("%w: %w: mend the configuration, or what is declared there", ErrRefused, err)
 	}
 	return err
+}
+
+// deniesAccess reports whether the broker says that the user, whom it knows, has no permission.
+func deniesAccess(err error) bool {
+	var said *amqp.Error
+	return errors.As(err, &said) && (said.Code == amqp.AccessRefused || said.Code == amqp.NotAllowed) && strings.Contains(said.Reason, "access to ")
 }

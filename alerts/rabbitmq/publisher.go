@@ -148,6 +148,10 @@ func (p *Publisher) Publish(ctx context.Context, messages []Message, confirmed f
 			return ctx.Err()
 		case err == nil:
 			return nil
+		case deniesAccess(err): // as it will again, on the next connection
+			err = refusal(err)
+			p.lost(b, err)
+			return err
 		}
 		p.lost(b, err)
 	}

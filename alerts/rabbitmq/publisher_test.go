@@ -1,15 +1,19 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // broker is a double of RabbitMQ at the publisher's edge. What it does with a message
@@ -31,6 +35,7 @@ type fate struct {
 	answer eventKind     // ack or nack; a message that is not acknowledged does not arrive
 	after  time.Duration // of the answer; < 0: never
 	cut    bool          // then the connection ends
+	why    error         // for which it ends
 	fail   bool          // publishing itself fails, though the message may arrive
 	unwant bool          // no queue is bound for it
 }
@@ -80,7 +85,7 @@ func (e *edge) publish(_ context.Context, m *Message) (uint64, error) {
 		e.out <- event{kind: returned, id: m.ID}
 	}
 	if f.after >= 0 {
-		time.AfterFunc(f.after, func() { e.answer(event{kind: f.answer, number: number}, f.cut) })
+		time.AfterFunc(f.after, func() { e.answer(event{kind: f.answer, number: number, reason: f.why}, f.cut) })
 	}
 	if f.fail {
 		return number, errors.New("broken pipe")
@@ -100,7 +105,7 @@ func (e *edge) answer(a event, cut bool) {
 		return
 	}
 	e.isClosed = true
-	e.out <- event{kind: closed, reason: errors.New("connection reset")}
+	e.out <- event{kind: closed, reason: cmp.Or(a.reason, errors.New("connection reset"))}
 }
 
 func (e *edge) events() <-chan event { return e.out }
@@ -413,6 +418,29 @@ func TestRefused(t *testing.T) {
 		p, _ := newPublisher(t, b)
 		if err := p.Publish(t.Context(), some(3), func(int) {}); !errors.Is(err, ErrRefused) || b.dials != 1 {
 			t.Errorf("%v after %d connections, want ErrRefused after one", err, b.dials)
+		}
+	})
+}
+
+// Who may not publish is told once, and not after connection upon connection.
+func TestDenied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker()
+		said := &amqp.Error{Code: amqp.AccessRefused, Reason: "ACCESS_REFUSED - access to exchange 'error_event' in vhost '/' refused for user 'analytics'"}
+		b.fate = func(*Message, int) fate { return fate{lose: true, after: 50 * time.Millisecond, cut: true, why: said} }
+		p, w := newPublisher(t, b)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := p.Publish(ctx, some(3), func(int) { t.Error("a message is taken for confirmed") })
+		if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "'error_event'") || !strings.Contains(err.Error(), "check --acls") || b.dials != 1 {
+			t.Errorf("%v after %d connections, want ErrRefused with the exchange after one", err, b.dials)
+		}
+		if !slices.Equal(w.connected, []bool{true, false}) {
+			t.Errorf("of the connection it is told %d times, want that it is there and that it ended", len(w.connected))
+		}
+		b.fate = func(*Message, int) fate { return fate{} } // it is granted
+		if err := p.Publish(t.Context(), some(3), func(int) {}); err != nil || len(b.arrived) != 3 {
+			t.Errorf("%v, %d arrived, want 3", err, len(b.arrived))
 		}
 	})
 }

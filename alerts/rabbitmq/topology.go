@@ -106,6 +106,18 @@ func (q *Queue) problems(seen map[string]bool) (list []string) {
 	return list
 }
 
+// deadLetterArg names the exchange for what a queue gives up.
+const deadLetterArg = "x-dead-letter-exchange"
+
+// arguments returns all arguments of the queue.
+func (q *Queue) arguments() amqp.Table {
+	args := q.own()
+	for name, value := range q.Arguments {
+		args[name] = value
+	}
+	return args
+}
+
 // own returns the arguments that the fields say.
 func (q *Queue) own() amqp.Table {
 	args := amqp.Table{amqp.QueueTypeArg: string(q.Type)}
@@ -113,7 +125,7 @@ func (q *Queue) own() amqp.Table {
 		args["x-delivery-limit"] = int64(q.DeliveryLimit)
 	}
 	if q.DeadLetter != "" {
-		args["x-dead-letter-exchange"] = q.DeadLetter
+		args[deadLetterArg] = q.DeadLetter
 	}
 	if q.MaxLength > 0 {
 		args[amqp.QueueMaxLenArg], args[amqp.QueueOverflowArg] = q.MaxLength, amqp.QueueOverflowRejectPublish
@@ -134,11 +146,7 @@ func (q *Queue) declare(ch *amqp.Channel) error {
 			return fmt.Errorf("queue %s: %w", q.DeadLetter, err)
 		}
 	}
-	args := q.own()
-	for name, value := range q.Arguments {
-		args[name] = value
-	}
-	if _, err := ch.QueueDeclare(q.Name, true, false, false, false, args); err != nil {
+	if _, err := ch.QueueDeclare(q.Name, true, false, false, false, q.arguments()); err != nil {
 		return err
 	}
 	for _, key := range q.Bind {

@@ -28,7 +28,7 @@ type environment struct {
 var commands = []command{
 	{"demo", "everything in one process: broker, traffic, tables, console", runDemo},
 	{"run", "run on a Kafka cluster", runRun},
-	{"check", "check configuration, cluster and topics, change nothing", runCheck},
+	{"check", "check configuration, cluster and topics, change nothing; --acls: print what has to be granted", runCheck},
 	{"topology", "print groups, topics and how they are joined", runTopology},
 	{"generate", "write traffic with known ground truth to Kafka", runGenerate},
 	{"rules", "test FILE...: unit tests of alerting rules, as for promtool; backtest: what they would have said", runRules},

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -13,14 +15,23 @@ import (
 	"ragstreams/app"
 )
 
-// configFlag adds --config to a command.
+// configured reads the configuration of a command that has no flags but --config.
 func configured(env environment, name string, args []string) (*settings, error) {
 	fs := newFlags(env, name)
-	config := fs.String("config", lookup(env.environ, configVariable), "configuration `file`; every key is also an ANALYTICS_… variable")
+	config := configFlag(fs, env)
 	if err := parse(fs, args); err != nil {
 		return nil, err
 	}
-	s, err := loadSettings(*config, env.environ)
+	return readSettings(*config, env)
+}
+
+// configFlag adds --config to a command.
+func configFlag(fs *flag.FlagSet, env environment) *string {
+	return fs.String("config", lookup(env.environ, configVariable), "configuration `file`; every key is also an ANALYTICS_… variable")
+}
+
+func readSettings(config string, env environment) (*settings, error) {
+	s, err := loadSettings(config, env.environ)
 	if err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
@@ -73,9 +84,20 @@ func onHangup(ctx context.Context) <-chan struct{} {
 }
 
 func runCheck(ctx context.Context, env environment, args []string) error {
-	s, err := configured(env, "check", args)
+	fs := newFlags(env, "check")
+	config, acls := configFlag(fs, env), newACLFlags(fs)
+	if err := cmp.Or(parse(fs, args), acls.unused()); err != nil {
+		return err
+	}
+	if *acls.on {
+		env = withBrokers(env)
+	}
+	s, err := readSettings(*config, env)
 	if err != nil {
 		return err
+	}
+	if *acls.on {
+		return acls.write(env.stdout, s)
 	}
 	report, err := app.Check(ctx, s.app)
 	for _, line := range report {

@@ -18,6 +18,8 @@
 #                    certificate DIR/tls/NAME.pem and its key DIR/tls/NAME.key; DIR/tls/
 #                    ca.pem is whom to trust. admin may do everything, and so may who
 #                    comes by the plain listener; everyone else needs ACLs.
+#   KAFKA_AUDIT=1    with KAFKA_SECURE=1: DIR/N/log has a line for everything that access
+#                    control allows, too, and not only for what it denies. These are many.
 #   KAFKA_PROXIED=K  adds K listeners, 1 to 3, for clients whose connections are to be
 #                    disturbed: listener k on PORT+30+10k+N tells them to connect to
 #                    PORT+60+10k+N, where a proxy to it must listen.
@@ -78,6 +80,8 @@ start() {
     [[ ${KAFKA_PROXIED:-0} =~ ^[0-3]$ ]] || die "KAFKA_PROXIED is '$KAFKA_PROXIED'; there can be 0 to 3"
     [[ -z ${KAFKA_EXTRA:-} || -r $KAFKA_EXTRA ]] || die "KAFKA_EXTRA: cannot read $KAFKA_EXTRA"
     [[ ${KAFKA_SECURE:-0} != 1 ]] || users >/dev/null
+    local audit=info
+    [[ ${KAFKA_AUDIT:-0} != 1 ]] || audit=debug
     "$here/install.sh" --have-java || die "Kafka needs Java 17 or newer; run $here/install.sh or set JAVA_HOME"
     fetch_jars
     mkdir -p "$dir" || die "cannot make $dir"
@@ -95,7 +99,7 @@ start() {
     for n in ${down[@]+"${down[@]}"}; do
         background "$dir/$n/pid" "$dir/$n/log" "$java" -Xmx"${KAFKA_HEAP:-1g}" -XX:+UseG1GC \
             -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true \
-            -Dlog4j2.configurationFile="$here/kafka/log4j2.properties" \
+            -Dlog4j2.configurationFile="$here/kafka/log4j2.properties" -Dkafka.audit="$audit" \
             -cp "$jars/*" kafka.Kafka "$dir/$n/server.properties"
     done
     for n in ${down[@]+"${down[@]}"}; do

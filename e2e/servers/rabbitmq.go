@@ -64,14 +64,14 @@ func (r *RabbitMQ) Ctl(ctx context.Context, args ...string) error {
 // Vhost makes a virtual host, which shares nothing with others but the node, and returns
 // its address. All users may do everything there.
 func (r *RabbitMQ) Vhost(ctx context.Context, name string) (url string, err error) {
-	if err := r.manage(ctx, "vhosts/"+name, ""); err != nil {
+	if err := r.Put(ctx, "vhosts/"+name, ""); err != nil {
 		return "", err
 	}
 	for _, user := range []string{"guest", "analytics"} {
 		if user == "analytics" && !r.secure() {
 			continue
 		}
-		if err := r.manage(ctx, "permissions/"+name+"/"+user, `{"configure": ".*", "write": ".*", "read": ".*"}`); err != nil {
+		if err := r.Put(ctx, "permissions/"+name+"/"+user, `{"configure": ".*", "write": ".*", "read": ".*"}`); err != nil {
 			return "", err
 		}
 	}
@@ -82,8 +82,8 @@ func (r *RabbitMQ) secure() bool {
 	return strings.Contains(strings.Join(r.env, " "), "RABBITMQ_SECURE=1")
 }
 
-// manage puts something by the management API.
-func (r *RabbitMQ) manage(ctx context.Context, path, body string) error {
+// Put makes something by the management API.
+func (r *RabbitMQ) Put(ctx context.Context, path, body string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, fmt.Sprintf("http://127.0.0.1:%d/api/%s", r.Port+1, path), strings.NewReader(body))
 	if err != nil {
 		return err

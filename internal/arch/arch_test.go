@@ -45,7 +45,7 @@ var allowed = map[string][]string{
 	"app":               {"alerts", "alerts/api", "alerts/policy", "alerts/rabbitmq", "alerts/rules", "alerts/silences", "codecs", "deadletters", "deadletters/api", "event", "kafka", "management", "metrics", "processors", "queries", "series", "tables", "traces", "traces/api", "views", "window"},
 	"cmd/analytics":     {"alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "deadletters", "deadletters/api", "generate", "grafana", "kafka", "metrics", "traces", "traces/api", "verify"},
 	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},
-	"e2e":               {"alerts", "deadletters/api", "generate", "grafana/dashboards", "internal/deploy", "internal/scenario", "kafka", "traces/api", "verify", "e2e/servers"},
+	"e2e":               {"alerts", "alerts/rabbitmq", "deadletters/api", "generate", "grafana/dashboards", "internal/deploy", "internal/scenario", "kafka", "traces/api", "verify", "e2e/servers"},
 	"e2e/servers":       {},
 	"internal/answers":  {},
 	"internal/arch":     {},
