@@ -153,7 +153,7 @@ func addView[M any, P tables.Measure[M]](r *readers, t *tables.Table[M], windowe
 	r.histories[t.Name] = h
 	r.members = append(r.members,
 		batchesMember(r.stages, "windows of "+t.Name, n.Windows(t.Name), views.Closed, v, v.Windows, &h.windows),
-		batchesMember(r.stages, "hours of "+t.Name, n.Hours(t.Name), views.Summed, v, v.Hours, &h.hours))
+		batchesMember(r.stages, "hours of "+t.Name, n.Hours(t.Name), views.Summed, v, func(p int32, _ int64, value []byte) error { return v.Hours(p, value) }, &h.hours))
 	return v
 }
 
@@ -224,7 +224,7 @@ type recovering interface {
 
 // batchesMember feeds a view with the batches of a topic, closed panes or hours, and notes
 // where in it hours begin.
-func batchesMember(s *stages, part, topic string, stream views.Stream, v recovering, take func(partition int32, value []byte) error, begins *hourOffsets) member {
+func batchesMember(s *stages, part, topic string, stream views.Stream, v recovering, take func(partition int32, offset int64, value []byte) error, begins *hourOffsets) member {
 	return member{part, func(ctx context.Context) error {
 		var bad error
 		ctx, stop := context.WithCancel(ctx)
@@ -232,7 +232,7 @@ func batchesMember(s *stages, part, topic string, stream views.Stream, v recover
 		err := kafka.Follower{
 			Config: s.o.Kafka, Topics: []string{topic},
 			Visit: func(m kafka.Message) {
-				err := take(m.Partition, m.Value)
+				err := take(m.Partition, m.Offset, m.Value)
 				if err == nil {
 					err = begins.note(m.Partition, m.Offset, m.Value)
 				}

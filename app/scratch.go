@@ -223,7 +223,7 @@ func (t *scratchTable[M, P]) Send(topic string, partition int32, _, value []byte
 		t.note(t.view.Hours(partition, value))
 		return
 	}
-	t.note(t.view.Windows(partition, value))
+	t.note(t.view.Windows(partition, t.windows, value))
 	t.history.Process(t.windows, value)
 	t.windows++
 }

@@ -71,7 +71,7 @@ func (r *rig[M, P]) show(mark int64) {
 				r.update(partition, key, row.Append(nil))
 			}
 		}
-		if err := r.view.Windows(partition, slices.Clone(w.Bytes())); err != nil {
+		if err := r.view.Windows(partition, 0, slices.Clone(w.Bytes())); err != nil {
 			r.Fatal(err)
 		}
 	}
@@ -197,7 +197,7 @@ func TestSamplesWhateverCameFirst(t *testing.T) {
 		w.Reset(tables.BatchHeader{})
 		w.Add(k, epoch+10_000, &traffic{Count: 3})
 		w.Add(k, epoch+30_000, &traffic{Count: 2})
-		if err := r.view.Windows(0, w.Bytes()); err != nil {
+		if err := r.view.Windows(0, 0, w.Bytes()); err != nil {
 			r.Fatal(err)
 		}
 	}

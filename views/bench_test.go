@@ -66,7 +66,7 @@ func (f *busy) close(b *testing.B) {
 	for i := range f.rows {
 		f.rows[i].Close(through, func(p tables.Pane[latency]) { w.Add(f.keys[i], p.Start, &p.M) })
 	}
-	if err := f.view.Windows(0, w.Bytes()); err != nil {
+	if err := f.view.Windows(0, 0, w.Bytes()); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -111,7 +111,7 @@ func BenchmarkUpdateThatCloses(b *testing.B) {
 		}
 		f.offset++
 		f.view.Update(0, f.offset, f.keys[0], after)
-		if err := f.view.Windows(0, w.Bytes()); err != nil {
+		if err := f.view.Windows(0, 0, w.Bytes()); err != nil {
 			b.Fatal(err)
 		}
 	}

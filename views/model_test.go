@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -26,7 +27,6 @@ const (
 	minute         = int64(60_000)
 	graceMinutes   = 30 // panes open at a time
 	forgetAfter    = 45 * minute
-	paneRetention  = 2 * hour
 	hoursRetention = 5 * hour
 )
 
@@ -63,6 +63,7 @@ func live(t *testing.T, rng *rand.Rand) {
 		case n < 198:
 			pick(rng, w.partitions...).clean()
 		default:
+			w.retention = pick(rng, w.retention, hour, 2*hour, 3*hour)
 			r = newReader(t, w)
 		}
 		r.ask()
@@ -98,6 +99,7 @@ func (a at) String() string { return fmt.Sprintf("%q@%d", a.key, a.start) }
 type world struct {
 	rng        *rand.Rand
 	partitions []*worldPartition
+	retention  int64 // of panes, by which windows are purged
 }
 
 type worldPartition struct {
@@ -111,6 +113,7 @@ type worldPartition struct {
 	offset    int64 // of the last record of all topics
 	changelog []change
 	windows   []batch
+	sent      int64 // records that windows and hours ever had
 	hours     []batch
 	deleted   map[at]bool // panes whose window record was deleted
 
@@ -131,14 +134,15 @@ type change struct {
 
 // batch is one record of the windows topic, or of the hours topic.
 type batch struct {
-	offset int64
+	offset int64 // by which what is read is told from what is not
+	nth    int64 // of windows and hours of its partition, from 0
 	value  []byte
 	mark   int64 // window.None where it tells none
 	counts map[at]int64
 }
 
 func newWorld(rng *rand.Rand) *world {
-	w := &world{rng: rng}
+	w := &world{rng: rng, retention: 2 * hour}
 	begin := 480_000*hour + rng.Int64N(3)*20*minute
 	for _, names := range [][]string{{"a", "b"}, {"c", "d"}} {
 		p := &worldPartition{world: w, rows: map[string]*row{}, counted: map[at]int64{}, deleted: map[at]bool{}, sums: map[at]int64{}, summed: window.None, clock: begin, mark: begin - graceMinutes*minute}
@@ -241,7 +245,8 @@ func (s *sender) add(a at, n int64) {
 
 func (s *sender) send() {
 	s.p.offset++
-	s.next.offset, s.next.value = s.p.offset, slices.Clone(s.b.Bytes())
+	s.next.offset, s.next.nth, s.next.value = s.p.offset, s.p.sent, slices.Clone(s.b.Bytes())
+	s.p.sent++
 	*s.to = append(*s.to, s.next)
 	s.begin()
 }
@@ -294,7 +299,7 @@ func (p *worldPartition) clean() {
 		last[c.key] = c.offset
 	}
 	p.changelog = slices.DeleteFunc(p.changelog, func(c change) bool { return c.offset < last[c.key] })
-	cut := min(before(p.mark, paneRetention)-hour, p.summed)
+	cut := min(before(p.mark, p.retention)-hour, p.summed)
 	p.windows = purge(p.windows, cut)
 	for a := range p.counted {
 		p.deleted[a] = p.deleted[a] || a.start < cut && !slices.ContainsFunc(p.windows, func(b batch) bool { _, there := b.counts[a]; return there })
@@ -332,6 +337,7 @@ type reader struct {
 	*world
 	view  *views.View[traffic, *traffic]
 	parts []readerPartition
+	keep  int64 // retention of panes
 	mark  int64 // newest watermark that came
 	last  int64 // newest pane that came
 }
@@ -344,16 +350,17 @@ type readerPartition struct {
 	final                     map[at]bool      // its window record came
 	closed                    map[string]int64 // the newest of those, by key
 	summed                    int64            // all hours that begin before came
+	whole                     int64            // all panes from here on were in the windows when they were first read
 	sums                      map[at]int64     // those that came
 }
 
 func newReader(t *testing.T, w *world) *reader {
-	r := &reader{T: t, world: w, mark: window.None, last: window.None, view: views.New[traffic](views.Options{
+	r := &reader{T: t, world: w, keep: w.retention, mark: window.None, last: window.None, view: views.New[traffic](views.Options{
 		Panes: window.Panes{Size: minute, Grace: graceMinutes * minute}, Partitions: int32(len(w.partitions)), Assemblers: 1,
-		Retention: time.Duration(paneRetention) * time.Millisecond, HourRetention: time.Duration(hoursRetention) * time.Millisecond,
+		Retention: time.Duration(w.retention) * time.Millisecond, HourRetention: time.Duration(hoursRetention) * time.Millisecond,
 	})}
 	for range w.partitions {
-		r.parts = append(r.parts, readerPartition{rows: map[string]*row{}, shown: map[at]int64{}, final: map[at]bool{}, closed: map[string]int64{}, summed: window.None, sums: map[at]int64{}})
+		r.parts = append(r.parts, readerPartition{rows: map[string]*row{}, shown: map[at]int64{}, final: map[at]bool{}, closed: map[string]int64{}, summed: window.None, whole: math.MaxInt64, sums: map[at]int64{}})
 	}
 	return r
 }
@@ -410,10 +417,18 @@ func (r *reader) close(partition int) bool {
 	}
 	b := log[i]
 	p.windows = b.offset
-	if err := r.view.Windows(int32(partition), slices.Clone(b.value)); err != nil {
+	if err := r.view.Windows(int32(partition), b.nth, slices.Clone(b.value)); err != nil {
 		r.Fatal(err)
 	}
 	r.mark = max(r.mark, b.mark)
+	if p.whole == math.MaxInt64 {
+		switch newest := slices.MaxFunc(append(slices.Collect(maps.Keys(b.counts)), at{}), func(a, b at) int { return cmp.Compare(a.start, b.start) }); {
+		case b.nth == 0:
+			p.whole = window.None
+		case newest.key != "":
+			p.whole = newest.start / hour * hour
+		}
+	}
 	for a, n := range b.counts {
 		r.last = max(r.last, a.start)
 		p.final[a] = true
@@ -447,7 +462,17 @@ func (r *reader) sum(partition int) bool {
 
 // cut returns the time before which a partition is told by hours.
 func (r *reader) cut(partition int) int64 {
-	return min(before(r.mark, paneRetention), r.parts[partition].summed)
+	p := &r.parts[partition]
+	return min(max(before(r.mark, r.keep), p.whole), p.summed)
+}
+
+// folded returns the time before which an answer may be told by hours.
+func (r *reader) folded() int64 {
+	t := before(r.mark, r.keep)
+	for i := range r.parts {
+		t = max(t, r.cut(i))
+	}
+	return t
 }
 
 // hidden tells whether the window record of a pane came, or never will: it expired
@@ -596,10 +621,10 @@ func (r *reader) checkSpan(q views.Query, a views.Answer) {
 		to = max(from, newest)
 	}
 	round, expired := minute, before(r.mark, hoursRetention)
-	if from < before(r.mark, paneRetention) {
+	if from < r.folded() {
 		round = hour
 	}
-	good := a.Ranged && a.Span.To >= to && a.Span.To < to+round && a.Step%minute == 0 && a.Step >= q.Step &&
+	good := a.Ranged && (a.Span.From%round == 0 || a.Span.From == a.Span.To) && a.Step%round == 0 && a.Span.To >= to && a.Span.To < to+round && a.Step >= q.Step &&
 		(a.Span.From <= from && a.Span.From > from-round || from < expired && (a.Span.From == expired || a.Span.From == a.Span.To))
 	if !good {
 		r.Fatalf("%+v, answered for %+v: watermark %d, newest pane %d", q, a, r.mark, r.last)
@@ -626,7 +651,7 @@ func (r *reader) checkTruth() {
 	}
 	r.check(views.Query{Total: true})
 	r.check(views.Query{From: expired, To: views.Newest, Step: minute})
-	r.check(views.Query{From: before(r.mark, paneRetention), To: views.Newest, Step: minute})
+	r.check(views.Query{From: r.folded(), To: views.Newest, Step: minute})
 }
 
 // checkMemory checks that nothing but rows is left when everything has expired.

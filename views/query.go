@@ -181,7 +181,7 @@ func (v *View[M, P]) resolve(q Query) (Answer, error) {
 		return a, fmt.Errorf("a range from %d to %d ends before it begins", from, to)
 	}
 	from, to, a.Step = floor(from, pane), ceil(to, pane), q.Step
-	if folded := v.foldedBefore(); from < folded {
+	if folded := v.toldByHours(); from < folded {
 		from = floor(from, hour)
 		if to < folded {
 			to = ceil(to, hour)

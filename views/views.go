@@ -16,8 +16,9 @@
 //     records that are read again harmless.
 //   - A pane that left the row stays, as it was in the last row that held it,
 //     until its window record is there.
-//   - What is older than the retention of panes is told by the hours, once all hours of
-//     the partition up to there have come; before it by the panes, whatever hours came.
+//   - What is older than the retention of panes, or than what is left of the windows
+//     topic, is told by the hours, once all hours of the partition up to there have come;
+//     before it by the panes, whatever hours came.
 //
 // A View starts no goroutine and knows neither Kafka nor what its measures mean.
 package views
@@ -74,6 +75,7 @@ type partition[M any, P tables.Measure[M]] struct {
 	offset   int64 // of the last record of the changelog; -1 before
 	progress tables.Progress
 	summed   int64 // all hours that begin before have come
+	whole    int64 // all panes from here on are in the windows topic; none before it is known
 	series   map[string]*series[M, P]
 	order    []*series[M, P] // the same; see tend
 	next     int             // in order
@@ -93,7 +95,7 @@ func New[M any, P tables.Measure[M]](o Options) *View[M, P] {
 	}
 	v := &View[M, P]{o: o, newest: window.None, mark: window.None, recovery: newRecovery(o.Partitions)}
 	for range o.Partitions {
-		v.partitions = append(v.partitions, &partition[M, P]{offset: -1, summed: window.None, series: map[string]*series[M, P]{}})
+		v.partitions = append(v.partitions, &partition[M, P]{offset: -1, summed: window.None, whole: none, series: map[string]*series[M, P]{}})
 	}
 	return v
 }
@@ -210,9 +212,12 @@ func (p *partition[M, P]) count(key string, n int) {
 
 // Windows takes in one record of the windows topic, a batch of closed panes. Panes
 // that were taken in before change nothing. It does not keep value; an empty one
-// is ignored.
-func (v *View[M, P]) Windows(partition int32, value []byte) error {
-	return v.batch(Closed, partition, value, v.addWindows)
+// is ignored. A topic whose first record is not at offset 0 was purged, and by another
+// retention than this one, perhaps.
+func (v *View[M, P]) Windows(number int32, offset int64, value []byte) error {
+	return v.batch(Closed, number, value, func(p *partition[M, P], r *tables.BatchReader) error {
+		return v.addWindows(p, offset, r)
+	})
 }
 
 // batch takes in one record of a stream of batches.
@@ -236,7 +241,10 @@ func (v *View[M, P]) batch(s Stream, number int32, value []byte, add func(*parti
 	return nil
 }
 
-func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error {
+func (v *View[M, P]) addWindows(p *partition[M, P], offset int64, r *tables.BatchReader) error {
+	if p.whole == none {
+		p.whole = wholeFrom(offset, *r)
+	}
 	if r.Header.HasWatermark {
 		v.mark = max(v.mark, r.Header.Watermark)
 	}
@@ -266,6 +274,23 @@ func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error
 	}
 	v.tend(p, touched)
 	return nil
+}
+
+// wholeFrom returns from when on all panes are in a windows topic whose first record is this
+// one; none when it has no pane. What is purged before a record has panes of earlier hours
+// only than the newest of this one.
+func wholeFrom(offset int64, r tables.BatchReader) int64 {
+	if offset == 0 {
+		return window.None
+	}
+	newest := window.None
+	for r.Next() {
+		newest = max(newest, r.Pane)
+	}
+	if newest == window.None {
+		return none
+	}
+	return floor(newest, hour)
 }
 
 // trim returns what is kept of a body, until it is called again.
@@ -310,8 +335,11 @@ func (v *View[M, P]) addHours(p *partition[M, P], r *tables.BatchReader) error {
 	return nil
 }
 
-// cut returns the time before which a partition is told by hours.
-func (v *View[M, P]) cut(p *partition[M, P]) int64 { return min(v.foldedBefore(), p.summed) }
+// cut returns the time before which a partition is told by hours: where panes need not be
+// kept any more, or are not there any more, and no hour is missing.
+func (v *View[M, P]) cut(p *partition[M, P]) int64 {
+	return min(max(v.foldedBefore(), p.whole), p.summed)
+}
 
 // Kept returns from when on panes are kept one by one, and from when on hours are, in Unix
 // milliseconds; window.None before there is a watermark.
@@ -324,6 +352,15 @@ func (v *View[M, P]) Kept() (panes, hours int64) {
 // foldedBefore returns the hour before which hours may be all that is kept, window.None
 // when there is none.
 func (v *View[M, P]) foldedBefore() int64 { return v.behind(v.o.Retention) }
+
+// toldByHours returns the time before which any partition may be told by hours.
+func (v *View[M, P]) toldByHours() int64 {
+	t := v.foldedBefore()
+	for _, p := range v.partitions {
+		t = max(t, v.cut(p))
+	}
+	return t
+}
 
 // expiredBefore returns the hour before which everything is forgotten.
 func (v *View[M, P]) expiredBefore() int64 { return v.behind(v.o.HourRetention) }

@@ -82,7 +82,7 @@ type closed struct {
 // windows writes one record of closed panes.
 func (r *rig) windows(partition int32, panes ...closed) {
 	r.Helper()
-	if err := r.view.Windows(partition, batchOf(tables.BatchHeader{Assemble: partition}, panes)); err != nil {
+	if err := r.view.Windows(partition, 0, batchOf(tables.BatchHeader{Assemble: partition}, panes)); err != nil {
 		r.Fatal(err)
 	}
 }
@@ -380,6 +380,23 @@ func TestHoursTakeThePlaceOfPanes(t *testing.T) {
 	}
 }
 
+// Windows that were purged by a shorter retention than this one are told by their hours.
+func TestRetentionIsRaised(t *testing.T) {
+	for _, retention := range []time.Duration{time.Hour, 24 * time.Hour} {
+		r := newRig(t, views.Options{Retention: retention})
+		purged := []closed{{"a", hour, 4}, {"b", 6*hour + pane, 1}}
+		rest := []closed{{"a", 7 * hour, 8}, {"b", 6*hour + 2*pane, 2}} // the newest hour is not the last
+		if err := r.view.Windows(0, 17, batchOf(tables.BatchHeader{}, rest)); err != nil {
+			t.Fatal(err)
+		}
+		r.mark(0, 9*hour)
+		r.hours(0, 8*hour, purged[0], closed{"b", 6 * hour, 3}, rest[0])
+		r.want(views.Query{From: 0, To: views.Newest}, "a=12 b=3")
+		r.want(views.Query{From: 0, To: views.Newest, Step: pane}, "a@25200000=8 a@3600000=4 b@21600000=3")
+		r.want(views.Query{From: 6*hour + pane, To: views.Newest}, "a=8 b=3") // it begins in an hour
+	}
+}
+
 func TestTombstone(t *testing.T) {
 	r := newRig(t, views.Options{})
 	r.windows(0, closed{"a", 0, 3})
@@ -463,7 +480,7 @@ func TestBadRecordsAreErrors(t *testing.T) {
 		"no row":                   r.view.Update(0, 1, key("a"), []byte{tables.Version}),
 		"a pane of another length": r.view.Update(0, 1, key("a"), rowOf(0, pane/2)),
 		"progress of nonsense":     r.view.Update(0, 2, tables.ProgressKey, []byte{tables.Version, 255}),
-		"windows of nonsense":      r.view.Windows(0, []byte{tables.Version, 0, 0, 255}),
+		"windows of nonsense":      r.view.Windows(0, 0, []byte{tables.Version, 0, 0, 255}),
 		"a partition too many":     r.view.Update(7, 1, key("a"), rowOf(1)),
 	} {
 		if err == nil {
@@ -525,7 +542,7 @@ func TestClosedPanesAreTrimmed(t *testing.T) {
 	}
 	r := tables.Row[tables.Latency, *tables.Latency]{Total: m, LastPane: pane}
 	r.Total.Merge(&m)
-	if err := errors.Join(v.Windows(0, w.Bytes()), v.Update(0, 1, k, r.Append(nil))); err != nil {
+	if err := errors.Join(v.Windows(0, 0, w.Bytes()), v.Update(0, 1, k, r.Append(nil))); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -542,7 +559,7 @@ func TestClosedPanesAreTrimmed(t *testing.T) {
 	}
 	w.Reset(tables.BatchHeader{})
 	w.AddBody(k, 2*pane, []byte{2}) // two durations, and nothing of them
-	if err := v.Windows(0, w.Bytes()); err == nil {
+	if err := v.Windows(0, 0, w.Bytes()); err == nil {
 		t.Error("a measure that cannot be trimmed is no error")
 	}
 }

@@ -235,7 +235,7 @@ func addTable[M any, P tables.Measure[M]](t *Topology, def *tables.Table[M], win
 		return nil
 	}
 	t.views = append(t.views, view{queries.Of(v, def, windowed), func() error {
-		err := feed(windows, func(p int32, _ int, r logged) error { return v.Windows(p, r.value) })
+		err := feed(windows, func(p int32, offset int, r logged) error { return v.Windows(p, int64(offset), r.value) })
 		if err == nil {
 			err = feed(hours, func(p int32, _ int, r logged) error { return v.Hours(p, r.value) })
 		}
