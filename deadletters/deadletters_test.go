@@ -74,11 +74,12 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for want, headers := range map[string][]Header{
-		"has no header source_topic":            {header("x", "y")},
-		`header source_offset is ""`:            pointer(origin, 5)[:2],
-		`header source_partition is "-1"`:       pointer(Place{Topic: "rag-traces", Partition: -1, Offset: 0}, 5),
-		`header cut_from_bytes is "much"`:       pointer(origin, 5, header(HeaderCut, "much")),
-		`header lateness_ms is "-3": want a nu`: pointer(origin, 5, header(HeaderLateness, "-3")),
+		"has no header source_topic":              {header("x", "y")},
+		`header source_offset is ""`:              pointer(origin, 5)[:2],
+		`header source_partition is "-1"`:         pointer(Place{Topic: "rag-traces", Partition: -1, Offset: 0}, 5),
+		`header source_partition is "4294967295"`: pointer(origin, 5, header(HeaderPartition, "4294967295")),
+		`header cut_from_bytes is "much"`:         pointer(origin, 5, header(HeaderCut, "much")),
+		`header lateness_ms is "-3": want a nu`:   pointer(origin, 5, header(HeaderLateness, "-3")),
 	} {
 		if _, err := Parse(Record{Topic: "analytics-dlq", Partition: 1, Offset: 2, Headers: headers}); err == nil ||
 			!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "analytics-dlq/1@2") {

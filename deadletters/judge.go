@@ -54,7 +54,7 @@ func (j *Judge) Judge(r *Record) (v Verdict, why string, hasID bool) {
 	switch {
 	case !known:
 		return Nowhere, fmt.Sprintf("%s is none of the source topics: add it to sources", r.Topic), false
-	case r.Partition >= n:
+	case r.Partition < 0 || r.Partition >= n:
 		return Nowhere, fmt.Sprintf("%s has %d partitions now, and none that is number %d", r.Topic, n, r.Partition), false
 	}
 	j.json.MaxBytes = j.MaxBytes

@@ -70,20 +70,20 @@ func Parse(r Record) (*Letter, error) {
 		ours[h.Key] = string(h.Value)
 	}
 	var bad error
-	number := func(name string, required bool) int64 {
+	number := func(name string, required bool, bits int) int64 {
 		text, there := ours[name]
-		n, err := strconv.ParseInt(text, 10, 64)
+		n, err := strconv.ParseInt(text, 10, bits)
 		if (there || required) && (err != nil || n < 0) && bad == nil {
 			bad = fmt.Errorf("%s: header %s is %q: want a number", r.Place(), name, text)
 		}
 		return n
 	}
-	l.Source = Place{Topic: ours[HeaderTopic], Partition: int32(number(HeaderPartition, true)), Offset: number(HeaderOffset, true)}
+	l.Source = Place{Topic: ours[HeaderTopic], Partition: int32(number(HeaderPartition, true, 32)), Offset: number(HeaderOffset, true, 64)}
 	l.SourceTimestamp, _ = strconv.ParseInt(ours[HeaderTimestamp], 10, 64) // a producer's clock may say anything
 	l.Reason, l.Detail = ours[HeaderReason], ours[HeaderDetail]
-	l.ValueCut, l.KeyCut, l.LeftOut = int(number(HeaderCut, false)), int(number(HeaderKeyCut, false)), int(number(HeaderLeftOut, false))
+	l.ValueCut, l.KeyCut, l.LeftOut = int(number(HeaderCut, false, 64)), int(number(HeaderKeyCut, false, 64)), int(number(HeaderLeftOut, false, 64))
 	if _, l.IsLate = ours[HeaderLateness]; l.IsLate {
-		l.Lateness = number(HeaderLateness, false)
+		l.Lateness = number(HeaderLateness, false, 64)
 		l.EventTime, _ = strconv.ParseInt(ours[HeaderEventTime], 10, 64)
 	}
 	switch {

@@ -150,6 +150,7 @@ func TestJudge(t *testing.T) {
 		{"the pane behind", eventAt("a", 3*time.Hour-10*time.Second), 1, Send, "", true},
 		{"where its key goes, nothing is closed", eventAt("open", 9*time.Hour), 1, Send, "", true},
 		{"without a time it has its record's", `{"event_type":"x"}`, 1, StillLate, "1970-01-01T00:00:05.000Z", false},
+		{"no partition at all", eventAt("a", 0), -1, Nowhere, "none that is number -1", false},
 		{"a partition that is none", eventAt("a", 0), 4, Nowhere, "rag-traces has 4 partitions", false},
 	} {
 		v, why, hasID := testJudge().Judge(&Record{Topic: "rag-traces", Partition: tt.partition, Timestamp: 5000, Value: []byte(tt.value)})
