@@ -233,7 +233,7 @@ func (w *Watcher) look(ctx context.Context, all []lagging) {
 		known, ok := w.heads[l.place]
 		switch {
 		case l.Records == 0:
-		case ok && (known.keeps || known.end == l.log.end):
+		case ok && (known.keeps && known.offset < l.log.end || known.end == l.log.end): // a log may lose its end
 			heads[l.place] = known
 		case !asked[l.place]:
 			asked[l.place] = true

@@ -298,6 +298,18 @@ func TestLagBehindMarkersIsCheap(t *testing.T) {
 	s.want("g/a0:2@12", reader)
 }
 
+// A log that has lost its end, by an unclean election, is behind what was remembered of it.
+func TestLagOfALogThatLostItsEnd(t *testing.T) {
+	s := newLagStand(t, 1, "a")
+	reader := Reader{Group: "g", Topics: []string{"a"}}
+	s.write("a", 0, 10, 11)
+	s.want("g/a0:2@10", reader)
+	for at := range s.watcher.heads {
+		s.watcher.heads[at] = head{offset: 5, at: s.began, keeps: true, end: 6}
+	}
+	s.want("g/a0:2@10", reader)
+}
+
 // What cannot be told of one group is said, and the others are measured.
 func TestLagOfWhatIsRefused(t *testing.T) {
 	e, c := embedded(t)
