@@ -47,13 +47,9 @@ func watchMember(o *Options, observer *metrics.Dependencies, st *status) member 
 			w := watching{interval: o.Watch.Interval, lease: o.SessionTimeout, log: o.Logger, observer: observer}
 			w.kafka = func(ctx context.Context) (*metrics.Kafka, error) { return lookAtKafka(ctx, o, cluster) }
 			if o.Watch.RabbitMQ.URL != "" {
-				rabbit, err := management.New(o.Watch.RabbitMQ)
-				if err != nil {
-					o.Logger.Error("RabbitMQ is not watched", "error", err)
-					return
-				}
-				defer rabbit.Close()
-				w.rabbit = func(ctx context.Context) (*metrics.RabbitMQ, error) { return lookAtRabbitMQ(ctx, rabbit) }
+				look, done := lookAtRabbitMQ(o.Watch.RabbitMQ)
+				defer done()
+				w.rabbit = look
 			}
 			w.run(ctx)
 		},
@@ -118,16 +114,25 @@ func (o *Options) watched() []kafka.Reader {
 	return readers
 }
 
-func lookAtRabbitMQ(ctx context.Context, client *management.Client) (*metrics.RabbitMQ, error) {
-	state, err := client.Read(ctx)
+// lookAtRabbitMQ returns what asks the management API, again and again. Where it cannot be
+// asked, for a certificate that is gone since the program began, say, that is its answer: Kafka
+// is watched all the same.
+func lookAtRabbitMQ(c management.Config) (look func(ctx context.Context) (*metrics.RabbitMQ, error), done func()) {
+	client, err := management.New(c)
 	if err != nil {
-		return nil, err
+		return func(context.Context) (*metrics.RabbitMQ, error) { return nil, err }, func() {}
 	}
-	r := &metrics.RabbitMQ{Connections: state.Connections}
-	for _, q := range state.Queues {
-		r.Queues = append(r.Queues, metrics.Queue(q))
-	}
-	return r, nil
+	return func(ctx context.Context) (*metrics.RabbitMQ, error) {
+		state, err := client.Read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r := &metrics.RabbitMQ{Connections: state.Connections}
+		for _, q := range state.Queues {
+			r.Queues = append(r.Queues, metrics.Queue(q))
+		}
+		return r, nil
+	}, client.Close
 }
 
 // watching looks again and again while this instance is the one that does.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"ragstreams/generate"
+	"ragstreams/management"
 	"ragstreams/metrics"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -297,6 +299,16 @@ func TestOneInstanceWatches(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A certificate that is gone when an instance is elected takes RabbitMQ's numbers, and no
+// others.
+func TestRabbitMQThatCannotBeAsked(t *testing.T) {
+	look, done := lookAtRabbitMQ(management.Config{URL: "https://rabbitmq:15671", CAFile: filepath.Join(t.TempDir(), "gone.pem")})
+	defer done()
+	if state, err := look(t.Context()); state != nil || err == nil || !strings.Contains(err.Error(), "gone.pem") {
+		t.Errorf("%v, %v; want an error that names the file", state, err)
+	}
 }
 
 // await asks check until it returns nil.
