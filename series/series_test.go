@@ -226,6 +226,34 @@ func TestSamplesWhateverCameFirst(t *testing.T) {
 
 // An iterator is used for one series after another, of one metric and of others, and so
 // is the memory of a histogram; what was taken from it stays as it is.
+// A series that was forgotten and comes back goes on from what it had, as long as its history
+// is there.
+func TestSeriesThatComesBack(t *testing.T) {
+	k := key("acme", "chat", "answer")
+	r := newRig[traffic, *traffic](t)
+	store := series.New(series.Traffic(r.view))
+	newest := func(when string, now float64, failed, accepted string) {
+		t.Helper()
+		got := samples(t, store.Snapshot(at(now)), at(0).UnixMilli(), at(now).UnixMilli(), "rag_events_total")
+		for i, line := range got {
+			words := strings.Fields(line)
+			got[i] = strings.Join(words[:4], " ") + " " + strings.Join(words[len(words)-3:], " ")
+		}
+		const ok, error = `{app="chat", event_type="answer", status="ok", tenant="acme"}`, `{app="chat", event_type="answer", status="error", tenant="acme"}`
+		if !slices.Equal(got, []string{error + failed, ok + accepted}) {
+			t.Errorf("%s: %q", when, got)
+		}
+	}
+	r.count(0, k, epoch+5_000, traffic{Count: 100, Errors: 10})
+	r.show(epoch + 20_000)
+	newest("before", 30, " 10:10 20:10 30:10", " 10:90 20:90 30:90")
+	r.update(0, k, nil)
+	delete(r.rows, fmt.Sprint(0, k))
+	r.count(0, k, epoch+605_000, traffic{Count: 3, Errors: 1})
+	r.show(epoch + 610_000)
+	newest("back", 615, " 600:10 610:11 615:11", " 600:90 610:92 615:92")
+}
+
 func TestIteratorsAreUsedAgain(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	latency, events := newRig[tables.Latency, *tables.Latency](t), newRig[traffic, *traffic](t)
