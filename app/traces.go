@@ -46,8 +46,11 @@ func (l sourceLog) Ranges(ctx context.Context, from, to time.Time) (traces.Parts
 	return parts, err
 }
 
+// Topics implements traces.Log.
+func (l sourceLog) Topics() []string { return l.topics }
+
 // Scan implements traces.Log.
-func (l sourceLog) Scan(ctx context.Context, parts traces.Parts, visit func(*traces.Record) error) error {
+func (l sourceLog) Scan(ctx context.Context, parts traces.Parts, may func(data []byte) bool, visit func(*traces.Record) error) (traces.Read, error) {
 	spans := map[string]map[int32]kafka.Span{}
 	for topic, of := range parts {
 		spans[topic] = map[int32]kafka.Span{}
@@ -55,12 +58,13 @@ func (l sourceLog) Scan(ctx context.Context, parts traces.Parts, visit func(*tra
 			spans[topic][p] = kafka.Span(s)
 		}
 	}
-	return l.reader.Scan(ctx, spans, func(m *kafka.Message) error {
+	read, err := l.reader.Scan(ctx, spans, may, func(m *kafka.Message) error {
 		return visit(&traces.Record{
 			Place:     traces.Place{Topic: m.Topic, Partition: m.Partition, Offset: m.Offset},
 			Timestamp: time.UnixMilli(m.Timestamp), Value: m.Value,
 		})
 	})
+	return traces.Read(read), err
 }
 
 // tracesHandler serves traces; hints are those of the tables. close must be called.

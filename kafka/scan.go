@@ -40,7 +40,8 @@ func (s *Scanner) Ranges(ctx context.Context, topics []string, from, to time.Tim
 		if t.IsZero() {
 			return func() (kadm.ListedOffsets, error) { return otherwise(ctx, topics...) }
 		}
-		return func() (kadm.ListedOffsets, error) { return adm.ListOffsetsAfterMilli(ctx, t.UnixMilli(), topics...) }
+		at := max(0, t.UnixMilli()) // those below mean something else to Kafka
+		return func() (kadm.ListedOffsets, error) { return adm.ListOffsetsAfterMilli(ctx, at, topics...) }
 	}
 	var lists [3]kadm.ListedOffsets
 	var group errgroup.Group
@@ -88,12 +89,17 @@ const (
 	scanPause    = 100 * time.Millisecond // before another attempt, of a partition that moves
 )
 
-// Scan calls visit for every committed record of some spans of partitions, by topic: those
-// of a partition in order, of several partitions as they come, one at a time. It returns the
-// first error of visit, and nil after ErrEnough. What visit is handed must not be kept.
-// Spans must end before what is not decided; see Ranges. What was deleted is passed over.
-func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, visit func(m *Message) error) error {
-	c := &scan{client: s.client, visit: visit}
+// Scanned is how much a Scan has read, what it was handed more than was asked for included.
+type Scanned struct{ Records, Bytes int64 }
+
+// Scan calls visit for the committed records of some spans of partitions, by topic: those
+// of a partition in order, of several partitions as they come, one at a time. What is handed
+// on together is left out when may finds that nothing among its bytes is wanted; may is
+// called by several goroutines at a time, and nil wants everything. It returns the first
+// error of visit, and nil after ErrEnough. What visit is handed must not be kept. Spans must
+// end before what is not decided; see Ranges. What was deleted is passed over.
+func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, may func(data []byte) bool, visit func(m *Message) error) (Scanned, error) {
+	c := &scan{client: s.client, may: may, visit: visit}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(scanAtOnce)
 	for topic, spans := range parts {
@@ -103,10 +109,11 @@ func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, vis
 			}
 		}
 	}
-	if err := group.Wait(); err != nil && !errors.Is(err, ErrEnough) {
-		return err
+	err := group.Wait()
+	if errors.Is(err, ErrEnough) {
+		err = nil
 	}
-	return nil
+	return c.read, err
 }
 
 // scan is one at work.
@@ -116,8 +123,10 @@ type scan struct {
 	leading sync.Mutex
 	topics  kadm.TopicDetails // as they were last looked at
 
-	visiting sync.Mutex
+	may      func(data []byte) bool
+	visiting sync.Mutex // what follows
 	visit    func(m *Message) error
+	read     Scanned
 }
 
 // partition reads the span of one partition.
@@ -168,9 +177,14 @@ func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (nex
 	if err != nil {
 		return 0, err
 	}
-	got, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Topic: topic, Partition: p, Offset: span.From, IsolationLevel: kgo.ReadCommitted(),
-	}, resp, kgo.DefaultDecompressor(), nil)
+	next = afterBatches(resp.RecordBatches, span.From)
+	wanted := c.may == nil || mayHold(resp.RecordBatches, c.may)
+	var got kgo.FetchPartition
+	if wanted {
+		got, _ = kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+			Topic: topic, Partition: p, Offset: span.From, IsolationLevel: kgo.ReadCommitted(),
+		}, resp, decompressor, nil)
+	}
 	if got.Err != nil {
 		return 0, fmt.Errorf("read %s/%d at %d: %w", topic, p, span.From, got.Err)
 	}
@@ -179,16 +193,40 @@ func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (nex
 	if ctx.Err() != nil { // another partition has ended it
 		return 0, ctx.Err()
 	}
+	c.read.Records += min(next, span.To) - span.From
+	c.read.Bytes += int64(len(resp.RecordBatches))
 	for _, r := range got.Records {
 		if r.Offset >= span.To {
-			return span.To, nil
+			break
 		}
 		m := recordMessage(r)
 		if err := c.visit(&m); err != nil {
 			return 0, err
 		}
 	}
-	return afterBatches(resp.RecordBatches, span.From), nil
+	return next, nil
+}
+
+// mayHold asks of some batches whether anything among their bytes is wanted.
+func mayHold(batches []byte, may func(data []byte) bool) bool {
+	for len(batches) >= batchHeaderSize {
+		size := batchSize(batches)
+		if size > len(batches) {
+			break
+		}
+		data := batches[batchHeaderSize:size]
+		if codec := kgo.CompressionCodecType(batches[batchAttributesAt+1] & batchCodec); codec != kgo.CodecNone {
+			var err error
+			if data, err = decompressor.Decompress(data, codec); err != nil {
+				return true // whoever reads it says what is wrong
+			}
+		}
+		if may(data) {
+			return true
+		}
+		batches = batches[size:]
+	}
+	return false
 }
 
 // topic returns where the partitions of a topic are led.

@@ -1,10 +1,12 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,7 +51,7 @@ func newScanner(t *testing.T, c Config) *Scanner {
 func TestScanReadsSpans(t *testing.T) {
 	c, topic := scanned(t)
 	var got []string
-	err := newScanner(t, c).Scan(t.Context(), map[string]map[int32]Span{topic: {0: {2, 5}, 1: {0, 0}, 2: {8, 10}}}, func(m *Message) error {
+	_, err := newScanner(t, c).Scan(t.Context(), map[string]map[int32]Span{topic: {0: {2, 5}, 1: {0, 0}, 2: {8, 10}}}, nil, func(m *Message) error {
 		got = append(got, fmt.Sprintf("%d@%d=%s", m.Partition, m.Offset, m.Value))
 		return nil
 	})
@@ -64,7 +66,7 @@ func TestScanEnds(t *testing.T) {
 	all, reader := map[string]map[int32]Span{topic: {0: {0, 10}, 1: {0, 10}}}, newScanner(t, c)
 	for _, bad := range []error{nil, errors.New("bad")} {
 		n := 0
-		err := reader.Scan(t.Context(), all, func(*Message) error {
+		_, err := reader.Scan(t.Context(), all, nil, func(*Message) error {
 			if n++; n == 3 && bad == nil {
 				return ErrEnough
 			}
@@ -75,10 +77,10 @@ func TestScanEnds(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := reader.Scan(ctx, all, func(*Message) error { cancel(); return nil }); err != nil && !errors.Is(err, context.Canceled) {
+	if _, err := reader.Scan(ctx, all, nil, func(*Message) error { cancel(); return nil }); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("when its context ends: %v", err)
 	}
-	if err := reader.Scan(ctx, all, func(*Message) error { return nil }); !errors.Is(err, context.Canceled) {
+	if _, err := reader.Scan(ctx, all, nil, func(*Message) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 }
@@ -108,8 +110,44 @@ func TestScanPassesHoles(t *testing.T) {
 	}
 	ranges[topic][0] = Span{0, 10}
 	n := 0
-	if err := reader.Scan(t.Context(), ranges, func(*Message) error { n++; return nil }); err != nil || n != 20 {
+	if _, err := reader.Scan(t.Context(), ranges, nil, func(*Message) error { n++; return nil }); err != nil || n != 20 {
 		t.Errorf("%d records, %v, want those of two partitions", n, err)
+	}
+}
+
+// What is handed on together, and has nothing that is wanted, is read and not visited.
+func TestScanLeavesOut(t *testing.T) {
+	for _, codec := range []kgo.CompressionCodec{kgo.NoCompression(), kgo.GzipCompression()} {
+		c := broker(t)
+		topic, _, _ := names(t)
+		client, err := c.NewClient(kgo.ProducerBatchCompression(codec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 2, 1, nil, topic); err != nil || resp.Err != nil {
+			t.Fatal(err, resp.Err)
+		}
+		var records []*kgo.Record
+		for i := range 20 {
+			records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % 2), Value: fmt.Appendf(nil, "number %d, %s", i, strings.Repeat("x", 500))})
+		}
+		if err := client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		var visited []string
+		got, err := newScanner(t, c).Scan(t.Context(), map[string]map[int32]Span{topic: {0: {0, 10}, 1: {0, 9}}},
+			func(data []byte) bool { return bytes.Contains(data, []byte("number 7,")) },
+			func(m *Message) error {
+				visited = append(visited, strings.Fields(string(m.Value))[1])
+				return nil
+			})
+		want := []string{"1,", "3,", "5,", "7,", "9,", "11,", "13,", "15,", "17,"}
+		slices.Sort(want)
+		slices.Sort(visited)
+		if err != nil || !slices.Equal(visited, want) || got.Records != 19 || got.Bytes == 0 {
+			t.Errorf("%v: visited %v, %v, %+v; want %v", codec, visited, err, got, want)
+		}
 	}
 }
 
@@ -124,6 +162,7 @@ func TestRangesByTime(t *testing.T) {
 		{time.Time{}, time.Time{}, Span{0, 10}},
 		{at(3), at(5), Span{3, 5}},
 		{at(-10), at(2), Span{0, 2}},
+		{time.Unix(-50, 0), at(2), Span{0, 2}}, // of before 1970
 		{at(8), at(99), Span{8, 10}},
 		{at(50), at(99), Span{10, 10}},
 		{at(5), at(3), Span{3, 3}},

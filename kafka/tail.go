@@ -59,11 +59,19 @@ func tail(ctx context.Context, cl *kgo.Client, topic string, partition int32, fr
 
 // Offsets of fields in a record batch of format 2 (KIP-98).
 const (
-	batchLengthAt    = 8
-	batchLastDeltaAt = 23
-	batchCountAt     = 57
-	batchHeaderSize  = 61
+	batchLengthAt     = 8
+	batchAttributesAt = 21
+	batchLastDeltaAt  = 23
+	batchCountAt      = 57
+	batchHeaderSize   = 61
+
+	batchCodec = 7 // bits of the lower byte of the attributes
 )
+
+// batchSize returns how many bytes the first of some batches has.
+func batchSize(batches []byte) int {
+	return int(binary.BigEndian.Uint32(batches[batchLengthAt:])) + batchLengthAt + 4
+}
 
 // skipEmpty walks whole batches without records and returns the offset after
 // them, and whether a batch with records, control batches included, follows.
@@ -71,7 +79,7 @@ func skipEmpty(batches []byte, from int64) (next int64, data bool) {
 	next = from
 	for len(batches) >= batchHeaderSize {
 		base := int64(binary.BigEndian.Uint64(batches))
-		size := int(binary.BigEndian.Uint32(batches[batchLengthAt:])) + batchLengthAt + 4
+		size := batchSize(batches)
 		last := base + int64(binary.BigEndian.Uint32(batches[batchLastDeltaAt:]))
 		count := binary.BigEndian.Uint32(batches[batchCountAt:])
 		if last >= from && count > 0 {
@@ -89,7 +97,7 @@ func skipEmpty(batches []byte, from int64) (next int64, data bool) {
 // afterBatches returns the offset behind the last of some batches that is whole.
 func afterBatches(batches []byte, from int64) int64 {
 	for len(batches) >= batchHeaderSize {
-		size := int(binary.BigEndian.Uint32(batches[batchLengthAt:])) + batchLengthAt + 4
+		size := batchSize(batches)
 		if size > len(batches) {
 			break
 		}

@@ -32,28 +32,6 @@ func CheckID(id string) error {
 	return nil
 }
 
-// Span is a range of offsets: From inclusive, To exclusive.
-type Span struct{ From, To int64 }
-
-// Parts are spans of partitions, by topic.
-type Parts map[string]map[int32]Span
-
-// each calls visit for every part, in no particular order.
-func (p Parts) each(visit func(topic string, partition int32, s Span)) {
-	for topic, spans := range p {
-		for partition, s := range spans {
-			visit(topic, partition, s)
-		}
-	}
-}
-
-func (p Parts) set(topic string, partition int32, s Span) {
-	if p[topic] == nil {
-		p[topic] = map[int32]Span{}
-	}
-	p[topic][partition] = s
-}
-
 // Record is one record of a source topic. Its value must not be kept.
 type Record struct {
 	Place
@@ -63,13 +41,19 @@ type Record struct {
 
 // Log reads the source topics. All that it hands on is committed.
 type Log interface {
+	// Topics returns the names of the topics, whether they exist or not.
+	Topics() []string
 	// Ranges returns, for all partitions of the topics, what has timestamps from one time to
 	// another; a zero time means all that there is on that side.
 	Ranges(ctx context.Context, from, to time.Time) (Parts, error)
-	// Scan visits the records of some parts, one at a time, and returns the first error of
-	// visit.
-	Scan(ctx context.Context, parts Parts, visit func(*Record) error) error
+	// Scan reads the records of some parts and visits them, one at a time. Some among whose
+	// bytes may, asked of many records at once and by several goroutines, finds nothing may be
+	// left out. It returns the first error of visit, and how much was read in any case.
+	Scan(ctx context.Context, parts Parts, may func(data []byte) bool, visit func(*Record) error) (Read, error)
 }
+
+// Read is how much was read.
+type Read struct{ Records, Bytes int64 }
 
 // Ask is what is to be found.
 type Ask struct {
@@ -93,6 +77,21 @@ const (
 	openMargins   = 8
 )
 
+// NotSource is what is wrong with a place that is in none of the source topics.
+type NotSource struct {
+	At      Place
+	Sources []string
+}
+
+// Error tells which topics are.
+func (e NotSource) Error() string {
+	return fmt.Sprintf("%s is in no source topic: those are %s", e.At, strings.Join(e.Sources, ", "))
+}
+
+// MaxEvents is how many events of one trace are gathered, copies included. What has more is
+// no trace, but an id that some producer gives to everything.
+const MaxEvents = 5000
+
 // answers are the types of events that end a trace.
 var answers = []string{"answer_returned", "answer_completed", "answer_generated", "answer_failed"}
 
@@ -100,8 +99,8 @@ var answers = []string{"answer_returned", "answer_completed", "answer_generated"
 type Finder struct {
 	Log      Log
 	MaxBytes int // of a record that is an event; see codecs.JSON
-	// Records and For bound a search: it ends after the first part of it that exceeds one of
-	// them. 0: no bound.
+	// Records and For bound a search, hints and what lies around included: it ends after the
+	// first part of it that exceeds one of them. 0: no bound.
 	Records int64
 	For     time.Duration
 }
@@ -111,6 +110,7 @@ const (
 	StoppedFound      = "found"      // all around what was found was read
 	StoppedEverything = "everything" // there is no more to read
 	StoppedBudget     = "budget"     // a bound of the Finder
+	StoppedEvents     = "events"     // MaxEvents were found
 	StoppedError      = "error"      // the sources could not be read
 )
 
@@ -118,17 +118,16 @@ const (
 type Found struct {
 	Events  []Event
 	Stopped string
-	// Searched is what was read, From and To the times around what was found, if a hint or
-	// an event told when that is.
-	Searched Parts
+	// Searched is what was read, From and To the times around what was found, up to which all
+	// was read; they are zero while nothing is found.
+	Searched Searched
 	From, To time.Time
-	Records  int64
-	Bytes    int64
-	Next     Parts // for Ask.Below, to search on; nil: there is nothing older
+	Read
+	Next Parts // for Ask.Below, to search on; nil: there is nothing older
 }
 
-// Find looks for the events of a trace. The error is one of reading, with what was found
-// until then.
+// Find looks for the events of a trace. The error is a NotSource, or one of reading, with
+// what was found until then.
 func (f *Finder) Find(ctx context.Context, a Ask) (*Found, error) {
 	if err := CheckID(a.ID); err != nil {
 		return nil, err
@@ -136,33 +135,55 @@ func (f *Finder) Find(ctx context.Context, a Ask) (*Found, error) {
 	if a.Margin <= 0 {
 		a.Margin = DefaultMargin
 	}
-	s := &search{Finder: f, Ask: a, Found: &Found{Searched: Parts{}}, began: time.Now(), id: []byte(a.ID), json: codecs.JSON{MaxBytes: f.MaxBytes}}
+	if topics := f.Log.Topics(); a.At != nil && !slices.Contains(topics, a.At.Topic) {
+		return nil, NotSource{*a.At, topics}
+	}
+	s := &search{
+		Finder: f, Ask: a, Found: &Found{Searched: Searched{}}, began: time.Now(),
+		needle: NewNeedle(a.ID), seen: map[Place]bool{}, json: codecs.JSON{MaxBytes: f.MaxBytes},
+	}
 	err := s.run(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, errBudget):
+		s.Stopped, err = StoppedBudget, nil
+	case errors.Is(err, errEvents):
+		s.Stopped, err = StoppedEvents, nil
+	case err != nil:
 		s.Stopped = StoppedError
 	}
 	return s.Found, err
 }
+
+// Why a search ends early.
+var (
+	errBudget = errors.New("a bound of the search")
+	errEvents = errors.New("too many events")
+)
 
 // search is one at work.
 type search struct {
 	*Finder
 	Ask
 	*Found
-	began time.Time
-	id    []byte
-	json  codecs.JSON
-	event event.Event
+	began  time.Time
+	needle *Needle
+	json   codecs.JSON
+	event  event.Event
+	seen   map[Place]bool // of Events
 	// When records with events of it came, as far as they tell when they began.
 	first, last time.Time
 }
 
 func (s *search) run(ctx context.Context) error {
-	if err := s.hinted(ctx); err != nil {
+	all, err := s.Log.Ranges(ctx, time.Time{}, time.Time{})
+	if err != nil {
+		return err
+	}
+	if err := s.hinted(ctx, all); err != nil {
 		return err
 	}
 	if len(s.Events) == 0 {
-		if err := s.backwards(ctx); err != nil {
+		if err := s.backwards(ctx, all); err != nil {
 			return err
 		}
 	}
@@ -173,20 +194,28 @@ func (s *search) run(ctx context.Context) error {
 	return s.around(ctx)
 }
 
-// hinted looks where the trace is said to be.
-func (s *search) hinted(ctx context.Context) error {
-	if s.At != nil {
-		one := Parts{}
-		one.set(s.At.Topic, s.At.Partition, Span{s.At.Offset, s.At.Offset + 1})
-		if err := s.scan(ctx, one); err != nil {
-			return err
+// hinted looks where the trace is said to be, of all that there is.
+func (s *search) hinted(ctx context.Context, all Parts) error {
+	if at := s.At; at != nil {
+		if there := all[at.Topic][at.Partition]; at.Offset >= there.From && at.Offset < there.To {
+			one := Parts{}
+			one.set(at.Topic, at.Partition, Span{at.Offset, at.Offset + 1})
+			if err := s.scan(ctx, one); err != nil {
+				return err
+			}
 		}
 	}
 	if len(s.Events) > 0 || s.Ask.Around.IsZero() {
 		return nil
 	}
 	s.first, s.last = s.Ask.Around, s.Ask.Around
-	return s.around(ctx)
+	if err := s.around(ctx); err != nil {
+		return err
+	}
+	if len(s.Events) == 0 {
+		s.From, s.To = time.Time{}, time.Time{}
+	}
+	return nil
 }
 
 // around reads what lies around what was found, until that brings nothing new.
@@ -200,15 +229,27 @@ func (s *search) around(ctx context.Context) error {
 			behind *= openMargins
 			continue
 		}
-		s.From, s.To = from, to
 		parts, err := s.Log.Ranges(ctx, from, to)
 		if err != nil {
 			return err
 		}
-		if err := s.scan(ctx, s.unread(parts)); err != nil {
-			return err
+		for left := s.unread(parts); len(left) > 0; {
+			var part Parts
+			part, left = left.first(mostChunk)
+			if err := s.scan(ctx, part); err != nil {
+				return err
+			}
+			if s.exhausted() && len(left) > 0 {
+				return errBudget
+			}
 		}
+		s.From, s.To = from, to
 	}
+}
+
+// exhausted reports whether a bound is reached.
+func (s *search) exhausted() bool {
+	return s.Finder.Records > 0 && s.Found.Records >= s.Finder.Records || s.For > 0 && time.Since(s.began) >= s.For
 }
 
 // answered reports whether the trace has come to its end.
@@ -216,22 +257,23 @@ func (s *search) answered() bool {
 	return slices.ContainsFunc(s.Events, func(e Event) bool { return slices.Contains(answers, e.Type) })
 }
 
-// unread returns what of some parts was not read yet. What was read of a partition is one
-// span, but for the record of a hint.
+// unread returns what of some parts was not read yet. Where that is on both sides of what
+// was, what is in the middle is read again.
 func (s *search) unread(parts Parts) Parts {
 	left := Parts{}
 	parts.each(func(topic string, p int32, want Span) {
-		done, read := s.Searched[topic][p]
-		switch {
-		case want.From >= want.To:
-		case !read || want.To <= done.From || want.From >= done.To:
+		for _, done := range s.Searched[topic][p] {
+			if done.From <= want.From && done.To > want.From {
+				want.From = done.To
+			}
+		}
+		for _, done := range slices.Backward(s.Searched[topic][p]) {
+			if done.To >= want.To && done.From < want.To {
+				want.To = done.From
+			}
+		}
+		if want.From < want.To {
 			left.set(topic, p, want)
-		case want.From < done.From && want.To > done.To: // on both sides: what is in the middle is read again
-			left.set(topic, p, want)
-		case want.From < done.From:
-			left.set(topic, p, Span{want.From, done.From})
-		case want.To > done.To:
-			left.set(topic, p, Span{done.To, want.To})
 		}
 	})
 	return left
@@ -244,26 +286,15 @@ const (
 )
 
 // backwards searches all there is, newest first, until something is found.
-func (s *search) backwards(ctx context.Context) error {
-	all, err := s.Log.Ranges(ctx, time.Time{}, time.Time{})
-	if err != nil {
-		return err
-	}
-	n := 0
+func (s *search) backwards(ctx context.Context, all Parts) error {
 	all.each(func(topic string, p int32, span Span) {
 		if below, told := s.Below[topic][p]; told {
 			span.To = min(span.To, max(below.To, span.From))
 			all.set(topic, p, span)
 		}
-		n++
 	})
 	for chunk := firstChunk; ; chunk = min(2*chunk, mostChunk) {
-		each, part := int64(max(1, chunk/max(1, n))), Parts{}
-		all.each(func(topic string, p int32, left Span) {
-			if from := max(left.From, left.To-each); from < left.To {
-				part.set(topic, p, Span{from, left.To})
-			}
-		})
+		part := all.last(chunk)
 		if len(part) == 0 {
 			s.Stopped, s.Next = StoppedEverything, nil
 			return nil
@@ -272,47 +303,36 @@ func (s *search) backwards(ctx context.Context) error {
 			return err
 		}
 		s.Next = Parts{}
-		part.each(func(topic string, p int32, read Span) {
-			left := Span{all[topic][p].From, read.From}
-			all.set(topic, p, left)
-		})
-		all.each(func(topic string, p int32, left Span) { s.Next.set(topic, p, left) })
+		part.each(func(topic string, p int32, read Span) { all.set(topic, p, Span{all[topic][p].From, read.From}) })
+		all.each(s.Next.set)
 		if len(s.Events) > 0 {
 			return nil
 		}
-		if s.Finder.Records > 0 && s.Found.Records >= s.Finder.Records || s.For > 0 && time.Since(s.began) >= s.For {
-			s.Stopped = StoppedBudget
-			return nil
+		if s.exhausted() {
+			return errBudget
 		}
 	}
 }
 
 // scan reads some parts, and notes that they were read.
 func (s *search) scan(ctx context.Context, parts Parts) error {
-	if err := s.Log.Scan(ctx, parts, s.visit); err != nil {
+	read, err := s.Log.Scan(ctx, parts, s.needle.In, s.visit)
+	s.Found.Records += read.Records
+	s.Bytes += read.Bytes
+	if err != nil {
 		return fmt.Errorf("look for trace %s: %w", s.ID, err)
 	}
-	parts.each(func(topic string, p int32, read Span) {
-		if done, known := s.Searched[topic][p]; known && read.From <= done.To && done.From <= read.To {
-			read = Span{min(done.From, read.From), max(done.To, read.To)}
-		}
-		s.Searched.set(topic, p, read)
-	})
+	parts.each(s.Searched.add)
 	return nil
 }
 
 // visit takes in one record.
 func (s *search) visit(r *Record) error {
-	s.Found.Records++
-	s.Bytes += int64(len(r.Value))
-	if !mayHold(r.Value, s.id) {
+	if !s.needle.In(r.Value) || s.seen[r.Place] {
 		return nil
 	}
 	e := &s.event
-	if poison := s.json.Decode(r.Value, e); poison != nil || !bytes.Equal(e.TraceID, s.id) {
-		return nil
-	}
-	if slices.ContainsFunc(s.Events, func(x Event) bool { return x.Place == r.Place }) { // read again
+	if poison := s.json.Decode(r.Value, e); poison != nil || string(e.TraceID) != s.ID {
 		return nil
 	}
 	one := newEvent(e, r)
@@ -320,6 +340,7 @@ func (s *search) visit(r *Record) error {
 		one.Content = bytes.Clone(r.Value)
 	}
 	s.Events = append(s.Events, one)
+	s.seen[r.Place] = true
 	begin := r.Timestamp.Add(-one.Duration)
 	if len(s.Events) == 1 || begin.Before(s.first) {
 		s.first = begin
@@ -327,20 +348,10 @@ func (s *search) visit(r *Record) error {
 	if len(s.Events) == 1 || r.Timestamp.After(s.last) {
 		s.last = r.Timestamp
 	}
+	if len(s.Events) >= MaxEvents {
+		return errEvents
+	}
 	return nil
-}
-
-// mayHold reports whether a record may name a trace: almost all do not, and need not be
-// decoded. A text can be written with escapes, of which only \u stands for what ids are
-// made of, mostly.
-func mayHold(value, id []byte) bool {
-	if bytes.Contains(value, id) || bytes.ContainsRune(id, utf8.RuneError) { // which stands for what is no text
-		return true
-	}
-	if bytes.IndexByte(value, '\\') < 0 {
-		return false
-	}
-	return bytes.ContainsAny(id, `"\/`) || bytes.Contains(value, []byte(`\u`))
 }
 
 func newEvent(e *event.Event, r *Record) Event {

@@ -61,20 +61,27 @@ func (m *memory) Ranges(_ context.Context, from, to time.Time) (traces.Parts, er
 	return all, nil
 }
 
+// Topics implements traces.Log.
+func (m *memory) Topics() []string { return []string{"rag-traces", "dialog", "t"} }
+
 // Scan implements traces.Log.
-func (m *memory) Scan(_ context.Context, parts traces.Parts, visit func(*traces.Record) error) error {
+func (m *memory) Scan(_ context.Context, parts traces.Parts, may func([]byte) bool, visit func(*traces.Record) error) (read traces.Read, err error) {
 	for topic, spans := range parts {
 		for p, span := range spans {
 			for offset := span.From; offset < span.To; offset++ {
 				r := m.parts[fmt.Sprintf("%s/%d", topic, p)][offset]
 				m.read++
+				read.Records++
+				if !may([]byte(r.value)) {
+					continue
+				}
 				if err := visit(&traces.Record{Place: traces.Place{Topic: topic, Partition: p, Offset: offset}, Timestamp: r.at, Value: []byte(r.value)}); err != nil {
-					return err
+					return read, err
 				}
 			}
 		}
 	}
-	return m.fails
+	return read, m.fails
 }
 
 func saying(trace, kind string, more ...string) string {
@@ -129,9 +136,9 @@ func TestFind(t *testing.T) {
 			if m.read > tt.most || m.read != got.Records {
 				t.Errorf("%d records were read, and it says %d; want %d at most", m.read, got.Records, tt.most)
 			}
-			for topic, spans := range got.Searched {
-				for p, s := range spans {
-					if s.From < 0 || s.To > int64(len(m.parts[fmt.Sprintf("%s/%d", topic, p)])) || s.From >= s.To {
+			for topic, parts := range got.Searched {
+				for p, spans := range parts {
+					if s := spans[0]; len(spans) > 2 || s.From < 0 || s.To > int64(len(m.parts[fmt.Sprintf("%s/%d", topic, p)])) || s.From >= s.To {
 						t.Errorf("searched %s/%d from %d to %d", topic, p, s.From, s.To)
 					}
 				}
@@ -231,6 +238,68 @@ func TestContentIsLeftOut(t *testing.T) {
 		if err != nil || len(got.Events) != 1 || strings.Contains(fmt.Sprintf("%q %#v", got.Events[0].Content, got.Events[0]), "alice") != content || got.Events[0].ErrorTemplate == "" {
 			t.Errorf("with content %v: %s, %v", content, got.Events, err)
 		}
+	}
+}
+
+// An id that a producer gives to everything ends a search soon.
+func TestIDOfEverything(t *testing.T) {
+	m := &memory{}
+	for i := range 3 * traces.MaxEvents {
+		m.put("t/0", float64(i)/1000, saying("mine", "a", `,"latency_ms":5`))
+	}
+	got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: "mine"})
+	if err != nil || got.Stopped != traces.StoppedEvents || len(got.Events) != traces.MaxEvents {
+		t.Errorf("%s with %d events, %v", got.Stopped, len(got.Events), err)
+	}
+}
+
+// A margin is no way around the bounds.
+func TestMarginsAreBounded(t *testing.T) {
+	m := &memory{}
+	first := m.put("t/0", 0, saying("mine", "user_query"))
+	for i := range 2_000_000 {
+		m.put("t/0", 1+float64(i)/1000, saying("other", "x"))
+	}
+	f := &traces.Finder{Log: m, Records: 1_000_000}
+	for name, ask := range map[string]traces.Ask{
+		"around what was found": {ID: "mine", At: &first, Margin: 10 * time.Hour},
+		"around a time":         {ID: "nobody's", Around: noon, Margin: 10 * time.Hour},
+	} {
+		m.read = 0
+		got, err := f.Find(t.Context(), ask)
+		if err != nil || got.Stopped != traces.StoppedBudget || m.read > 1_600_001 || got.From != (time.Time{}) || len(got.Events) > 0 != (ask.At != nil) {
+			t.Errorf("%s: %s after %d records, %d events, from %v, %v", name, got.Stopped, m.read, len(got.Events), got.From, err)
+		}
+	}
+}
+
+func TestPlacesThatAreNone(t *testing.T) {
+	m, want := busy(100)
+	f := &traces.Finder{Log: m}
+	for _, at := range []traces.Place{{Topic: "rag-traces", Partition: 9}, {Topic: "rag-traces", Offset: 1 << 40}, {Topic: "t", Offset: 3}} {
+		if got, err := f.Find(t.Context(), traces.Ask{ID: "mine", At: &at}); err != nil || !slices.Equal(places(got), want) {
+			t.Errorf("at %v: %v, %v, want %v", at, places(got), err, want)
+		}
+	}
+	m.put("secret/0", 0, saying("mine", "a"))
+	_, err := f.Find(t.Context(), traces.Ask{ID: "mine", At: &traces.Place{Topic: "secret"}})
+	if other := (traces.NotSource{}); !errors.As(err, &other) || !strings.Contains(err.Error(), "secret/0@0") || !strings.Contains(err.Error(), "rag-traces, dialog") {
+		t.Errorf("of a topic that is no source: %v", err)
+	}
+}
+
+// What was searched is told as it was, when a hint led to nothing, too.
+func TestSearchedAfterAHint(t *testing.T) {
+	m, _ := busy(2000)
+	at := place("rag-traces/0", 3)
+	f := &traces.Finder{Log: m, Records: 1}
+	got, err := f.Find(t.Context(), traces.Ask{ID: "nobody's", At: &at, Below: traces.Parts{"rag-traces": {0: {To: 1 << 50}, 1: {To: 10}}}})
+	if err != nil || len(got.Searched["rag-traces"][0]) != 1 || got.Searched["rag-traces"][0][0] != (traces.Span{From: 0, To: 4001}) || got.Searched["rag-traces"][1][0] != (traces.Span{From: 0, To: 10}) {
+		t.Errorf("searched %v, %v", got.Searched, err)
+	}
+	got, err = f.Find(t.Context(), traces.Ask{ID: "nobody's", Around: noon.Add(-300 * time.Second)})
+	if err != nil || !got.From.IsZero() || !got.To.IsZero() {
+		t.Errorf("from %v to %v, %v; want no time, for all was searched", got.From, got.To, err)
 	}
 }
 

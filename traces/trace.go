@@ -203,6 +203,9 @@ func within(all []Step, of int) (sum time.Duration) {
 	covered := s.Start
 	for i := range all { // by their start
 		in := &all[i]
+		if in.Start.After(s.End) {
+			break
+		}
 		if i == of || in.Start.Before(s.Start) || in.End.After(s.End) || in.Duration() >= s.Duration() {
 			continue
 		}

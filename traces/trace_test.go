@@ -127,3 +127,17 @@ func TestModelOfTheBeginning(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Of two steps that ran at the same time neither is within the other.
+func TestStepsOfOneTime(t *testing.T) {
+	at := noon.Add(time.Second)
+	got := traces.Assemble([]traces.Event{
+		{Place: traces.Place{Topic: "a"}, Type: "x", Time: at, Duration: time.Second, HasDuration: true},
+		{Place: traces.Place{Topic: "b"}, Type: "y", Time: at, Duration: time.Second, HasDuration: true},
+	})
+	for _, s := range got.Steps {
+		if s.Self != time.Second {
+			t.Errorf("%s has %s of its own, want a second", s.Events[0].Type, s.Self)
+		}
+	}
+}

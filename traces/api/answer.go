@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 type Answer struct {
 	TraceID  string   `json:"trace_id"`
 	Found    bool     `json:"found"`
-	Status   string   `json:"status"` // ok, error or running
+	Status   string   `json:"status"` // ok, error or running; unknown when nothing was found
 	Start    *string  `json:"start"`
 	End      *string  `json:"end"`
 	Duration *float64 `json:"duration_seconds"`
@@ -59,8 +60,9 @@ type Event struct {
 
 // Search is what was searched.
 type Search struct {
-	Stopped string `json:"stopped"` // found, everything, budget or error
-	// From and To are the times around what was found; null: all that was read counts.
+	Stopped string `json:"stopped"` // found, everything, budget, events or error
+	// From and To are the times around what was found, between which all was read; null
+	// while that is not so.
 	From    *string `json:"from"`
 	To      *string `json:"to"`
 	Records int64   `json:"records"`
@@ -69,7 +71,7 @@ type Search struct {
 	Next    *string `json:"next"` // goes on with what is older; null: there is nothing
 }
 
-// Part is what was read of a partition.
+// Part is a part of a partition that was read.
 type Part struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
@@ -77,11 +79,16 @@ type Part struct {
 	To        int64  `json:"to_offset"` // exclusive
 }
 
+// statusUnknown is the status of a trace of which nothing was found.
+const statusUnknown = "unknown"
+
 // NewAnswer makes the answer to what was found.
 func NewAnswer(id string, f *traces.Found) *Answer {
 	t := traces.Assemble(f.Events)
 	a := &Answer{TraceID: id, Found: len(f.Events) > 0, Status: t.Status, Steps: []Step{}, Search: newSearch(f)}
-	if a.Found {
+	if !a.Found {
+		a.Status = statusUnknown
+	} else {
 		took := t.End.Sub(t.Start).Seconds()
 		a.Start, a.End, a.Duration = stamp(t.Start), stamp(t.End), &took
 	}
@@ -121,15 +128,14 @@ func newSearch(f *traces.Found) Search {
 		s.From, s.To = stamp(f.From), stamp(f.To)
 	}
 	for topic, spans := range f.Searched {
-		for p, span := range spans {
-			s.Parts = append(s.Parts, Part{topic, p, span.From, span.To})
+		for p, of := range spans {
+			for _, span := range of {
+				s.Parts = append(s.Parts, Part{topic, p, span.From, span.To})
+			}
 		}
 	}
 	slices.SortFunc(s.Parts, func(a, b Part) int {
-		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-			return c
-		}
-		return int(a.Partition - b.Partition)
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.From, b.From))
 	})
 	if f.Next != nil {
 		s.Next = new(cursor(f.Next))

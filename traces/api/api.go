@@ -8,6 +8,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,19 +65,22 @@ func Handler(o Options) http.Handler {
 }
 
 func (o Options) trace(w http.ResponseWriter, r *http.Request) {
-	ask := traces.Ask{ID: r.PathValue("trace_id"), Content: o.Content}
-	err := traces.CheckID(ask.ID)
-	if err == nil {
-		err = parse(&ask, r.URL.Query())
-	}
+	ask, err := o.parse(r)
 	if err != nil {
-		answers.Fail(w, http.StatusBadRequest, err.Error(), "parameters are at, margin and after; see README.md")
+		answers.Fail(w, http.StatusBadRequest, err.Error(), paramsHint)
 		return
 	}
 	if ask.At == nil && ask.Around.IsZero() && ask.Below == nil {
 		ask.At, ask.Around = o.Hint(ask.ID)
+		if ask.At != nil && !slices.Contains(o.Finder.Log.Topics(), ask.At.Topic) {
+			ask.At = nil // it was one of the sources
+		}
 	}
 	found, err := o.Finder.Find(r.Context(), ask)
+	if other := (traces.NotSource{}); errors.As(err, &other) {
+		answers.Fail(w, http.StatusBadRequest, err.Error(), paramsHint)
+		return
+	}
 	if err == nil && len(found.Events) > 0 {
 		answers.Write(w, http.StatusOK, NewAnswer(ask.ID, found))
 		return
@@ -97,6 +101,8 @@ func (o Options) trace(w http.ResponseWriter, r *http.Request) {
 		about.Hint += "search what is older, with search.next as after, or give at, a time near which it was"
 	case err != nil:
 		about.Hint += "give at, a time near which it was"
+	case found.Stopped == traces.StoppedBudget:
+		about.Hint += "not all around at was searched: give a smaller margin"
 	default:
 		about.Hint += "all of what they have was searched"
 	}
@@ -106,17 +112,25 @@ func (o Options) trace(w http.ResponseWriter, r *http.Request) {
 	}{about, NewAnswer(ask.ID, found)})
 }
 
-// parse reads the parameters of a request.
-func parse(ask *traces.Ask, q url.Values) (err error) {
+// paramsHint tells what may be asked.
+const paramsHint = "parameters are at, a place or a time near which the trace was; margin, how long nothing of it may come, such as 2m; after, the next of an answer before"
+
+// parse reads a request.
+func (o Options) parse(r *http.Request) (ask traces.Ask, err error) {
+	ask = traces.Ask{ID: r.PathValue("trace_id"), Content: o.Content}
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err := cmp.Or(traces.CheckID(ask.ID), err); err != nil {
+		return ask, err
+	}
 	for name, values := range q {
 		switch {
 		case !slices.Contains([]string{"at", "margin", "after"}, name):
-			return fmt.Errorf("unknown parameter %q", name)
+			return ask, fmt.Errorf("unknown parameter %q", name)
 		case len(values) > 1:
-			return fmt.Errorf("%s is given %d times: give it once", name, len(values))
+			return ask, fmt.Errorf("%s is given %d times: give it once", name, len(values))
 		}
 	}
-	return Parse(ask, q.Get("at"), q.Get("margin"), q.Get("after"))
+	return ask, Parse(&ask, q.Get("at"), q.Get("margin"), q.Get("after"))
 }
 
 // Parse reads what a request, or a command, says of where to look.

@@ -35,16 +35,20 @@ func (m *memory) Ranges(_ context.Context, from, to time.Time) (traces.Parts, er
 	return traces.Parts{"rag-traces": {0: {From: index(from, 0), To: index(to, len(m.values))}}}, m.fails
 }
 
+// Topics implements traces.Log.
+func (m *memory) Topics() []string { return []string{"rag-traces"} }
+
 // Scan implements traces.Log.
-func (m *memory) Scan(_ context.Context, parts traces.Parts, visit func(*traces.Record) error) error {
+func (m *memory) Scan(_ context.Context, parts traces.Parts, _ func([]byte) bool, visit func(*traces.Record) error) (read traces.Read, err error) {
 	span := parts["rag-traces"][0]
 	for i := span.From; i < span.To; i++ {
+		read.Records++
 		r := traces.Record{Place: traces.Place{Topic: "rag-traces", Offset: i}, Timestamp: noon.Add(time.Duration(i) * time.Second), Value: []byte(m.values[i])}
 		if err := visit(&r); err != nil {
-			return err
+			return read, err
 		}
 	}
-	return nil
+	return read, nil
 }
 
 func server(m *memory, content bool) http.Handler {
@@ -147,10 +151,10 @@ type endless struct {
 }
 
 // Scan implements traces.Log.
-func (e *endless) Scan(ctx context.Context, _ traces.Parts, _ func(*traces.Record) error) error {
+func (e *endless) Scan(ctx context.Context, _ traces.Parts, _ func([]byte) bool, _ func(*traces.Record) error) (traces.Read, error) {
 	e.began <- struct{}{}
 	<-ctx.Done()
-	return ctx.Err()
+	return traces.Read{}, ctx.Err()
 }
 
 func TestSearchesAreBounded(t *testing.T) {
@@ -204,12 +208,12 @@ type slow struct {
 }
 
 // Scan implements traces.Log.
-func (s *slow) Scan(ctx context.Context, parts traces.Parts, visit func(*traces.Record) error) error {
+func (s *slow) Scan(ctx context.Context, parts traces.Parts, may func([]byte) bool, visit func(*traces.Record) error) (traces.Read, error) {
 	if s.read && !s.fast {
-		return context.DeadlineExceeded
+		return traces.Read{}, context.DeadlineExceeded
 	}
 	s.read = true
-	return s.memory.Scan(ctx, parts, visit)
+	return s.memory.Scan(ctx, parts, may, visit)
 }
 
 func TestRefused(t *testing.T) {
@@ -223,6 +227,9 @@ func TestRefused(t *testing.T) {
 		"/api/traces/a?at=noon":                   "a place such as rag-traces/0@17",
 		"/api/traces/a?margin=1":                  "margin is",
 		"/api/traces/a?after=x":                   "no cursor",
+		"/api/traces/a?at=secret/0@1":             "secret/0@1 is in no source topic: those are rag-traces",
+		"/api/traces/a?at=5%":                     "invalid URL escape",
+		"/api/traces/a?margin=1m;at=5":            "semicolon",
 	} {
 		if code, body := get(t, h, path); code != 400 || !strings.Contains(fmt.Sprint(body["error"]), says) {
 			t.Errorf("%s: %d %v, want 400, %q", path, code, body, says)
