@@ -237,7 +237,7 @@ func (v *View[M, P]) batch(s Stream, number int32, value []byte, add func(*parti
 }
 
 func (v *View[M, P]) addWindows(p *partition[M, P], r *tables.BatchReader) error {
-	if r.Header.HasWatermark {
+	if r.Header.HasWatermark { // of events or of closed panes: time has come so far
 		v.mark = max(v.mark, r.Header.Watermark)
 	}
 	old, touched := max(v.cut(p), v.expiredBefore()), 0
@@ -303,7 +303,7 @@ func (v *View[M, P]) addHours(p *partition[M, P], r *tables.BatchReader) error {
 	if err := r.Err(); err != nil {
 		return err
 	}
-	if r.Header.HasWatermark {
+	if r.Header.HasWatermark { // of closed panes, which a version before this one did not say
 		p.summed = max(p.summed, r.Header.Watermark)
 	}
 	v.tend(p, touched)
