@@ -69,7 +69,7 @@ func (h *History[M, P]) Assign(ctx context.Context, partition int32, offset int6
 			return nil, fmt.Errorf("metadata %q of the committed offset: %w; was the group used by another program?", metadata, err)
 		}
 	}
-	t := &HistoryTask[M, P]{stage: h, partition: partition, next: offset, through: through, hours: map[int64]*hourSums{}}
+	t := &HistoryTask[M, P]{stage: h, partition: partition, next: offset, through: through, hours: map[int64]*hourSums{}, newest: window.None, before: window.None}
 	t.batch.Reset(tables.BatchHeader{Assemble: partition})
 	err := h.cfg.Read(ctx, partition, horizon, offset, func(at int64, value []byte) error {
 		_, err := t.add(at, value, true)
@@ -97,6 +97,8 @@ type HistoryTask[M any, P tables.Measure[M]] struct {
 	next      int64               // offset after the last record read
 	through   int64               // all hours that begin before were sent
 	hours     map[int64]*hourSums // those that are not over, by start
+	newest    int64               // start of the newest pane read; window.None before
+	before    int64               // the same, when a watermark of events was read last
 	batch     tables.BatchWriter
 	editor    tables.Editor[M, P]
 }
@@ -114,9 +116,25 @@ func (t *HistoryTask[M, P]) Process(offset int64, value []byte) {
 		panic(fmt.Sprintf("BUG: %s/%d at %d: %v", t.stage.cfg.Names.Windows(t.stage.cfg.Table), t.partition, offset, err))
 	}
 	t.next = offset + 1
-	if header.HasWatermark {
+	switch {
+	case !header.HasWatermark:
+	case header.Closed:
 		t.send(header.Watermark)
+	default:
+		t.sendEarlier()
 	}
+}
+
+// sendEarlier sends what is over when a record of an earlier version has come, whose
+// watermark is of events, ahead of what is closed. Of all the records of panes that were
+// closed at once only one has a watermark, the first or the last of them. So when the next
+// one comes, all panes are there that were closed together with those before: panes are
+// closed in order, so the hours before the newest of those are over.
+func (t *HistoryTask[M, P]) sendEarlier() {
+	if t.before != window.None {
+		t.send(t.before)
+	}
+	t.before = t.newest
 }
 
 // add adds the panes of one record. When it is read again, those of hours that were sent
@@ -127,6 +145,7 @@ func (t *HistoryTask[M, P]) add(offset int64, value []byte, again bool) (tables.
 		return tables.BatchHeader{}, err
 	}
 	for in.Next() {
+		t.newest = max(t.newest, in.Pane)
 		start := hourOf(in.Pane)
 		if start < t.through {
 			if again {
@@ -167,7 +186,7 @@ func (t *HistoryTask[M, P]) send(closed int64) {
 		delete(t.hours, start)
 	}
 	t.through = through
-	t.batch.Mark(through)
+	t.batch.MarkClosed(through)
 	t.sendBatch()
 }
 

@@ -13,6 +13,8 @@ import (
 	"ragstreams/processors"
 	"ragstreams/tables"
 	"ragstreams/window"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // hours is what a history is fed with, and what it has sent.
@@ -44,7 +46,7 @@ func (h *hours) Send(topic string, partition int32, key, value []byte, headers .
 	if err != nil {
 		h.Fatal(err)
 	}
-	b := batch{in.Header.Watermark, in.Header.HasWatermark, map[string]int64{}}
+	b := batch{in.Header.Watermark, in.Header.HasWatermark && in.Header.Closed, map[string]int64{}}
 	for in.Next() {
 		var m tables.Traffic
 		if err := tables.DecodeBody(in.Body, &m); err != nil {
@@ -70,16 +72,25 @@ func (h *hours) read(_ context.Context, partition int32, from, to int64, visit f
 	return nil
 }
 
-// close closes some panes, in one record or several, the last of which says so.
-func (h *hours) close() {
+// version is which program closes panes.
+type version int
+
+const (
+	beforeHours version = iota // the first record of a close tells how far events have come
+	firstHours                 // the last tells what is closed, as if it were that
+	thisVersion                // it says so, too
+)
+
+// close closes some panes, in one record or several, of which one tells a watermark.
+func (h *hours) close(by version) {
 	const pane = 10 * 60_000
 	var w tables.BatchWriter
 	send := func() {
 		h.windows = append(h.windows, slices.Clone(w.Bytes()))
 		w.Reset(tables.BatchHeader{})
 	}
-	w.Reset(tables.BatchHeader{})
 	next := h.closed + pane*[]int64{1, 1, 1, 2, 7, 30}[h.rng.IntN(6)]
+	w.Reset(tables.BatchHeader{Watermark: next + 3*pane, HasWatermark: by == beforeHours})
 	for _, key := range []string{"a", "b", tables.OverflowKey} {
 		for start := h.closed; start < next; start += pane {
 			n := h.rng.Int64N(3)
@@ -94,7 +105,12 @@ func (h *hours) close() {
 		}
 	}
 	h.closed = next
-	w.Mark(next)
+	switch by {
+	case firstHours:
+		w.Mark(next)
+	case thisVersion:
+		w.MarkClosed(next)
+	}
 	send()
 }
 
@@ -102,6 +118,10 @@ func (h *hours) close() {
 // before them nothing that is needed is deleted.
 func TestHoursAreSumsOfPanes(t *testing.T) {
 	for seed := range uint64(200) {
+		var upgrades [2]int // up to which record earlier versions close panes
+		if seed%2 == 1 {
+			upgrades = [2]int{int(seed), 200}
+		}
 		h := &hours{T: t, rng: rand.New(rand.NewPCG(seed, 3)), panes: map[string]int64{}, closed: 490_000 * processors.Hour}
 		stage := processors.NewHistory[tables.Traffic](processors.HistoryConfig{
 			Names: processors.Names{Prefix: processors.DefaultPrefix}, Table: "traffic", Read: h.read,
@@ -120,7 +140,13 @@ func TestHoursAreSumsOfPanes(t *testing.T) {
 		for range 300 {
 			switch h.rng.IntN(8) {
 			case 0, 1:
-				h.close()
+				by := thisVersion
+				if n := len(h.windows); n < upgrades[0] {
+					by = beforeHours
+				} else if n < upgrades[1] {
+					by = firstHours
+				}
+				h.close(by)
 			case 2: // a commit
 				var err error
 				if metadata, err = task.Flush(false); err != nil {
@@ -143,6 +169,7 @@ func TestHoursAreSumsOfPanes(t *testing.T) {
 				}
 			}
 		}
+		h.close(thisVersion)
 		for ; next < int64(len(h.windows)); next++ {
 			task.Process(next, h.windows[next])
 		}
@@ -169,7 +196,7 @@ func (h *hours) check(seed uint64) {
 			told = b.through
 		}
 	}
-	if told != 0 && told != through {
+	if told != through {
 		h.Errorf("seed %d: hours before %d were sent, want those before %d", seed, told, through)
 	}
 	want := maps.Clone(h.panes)
@@ -183,10 +210,51 @@ func (h *hours) check(seed uint64) {
 	}
 }
 
+// A watermark of events, which windows had before there were hours, is ahead of what is
+// closed, by grace. With such windows an hour is over when those of the next have come.
+func TestHistoryGoesOnAfterAnUpgrade(t *testing.T) {
+	h := &hours{T: t}
+	stage := processors.NewHistory[tables.Traffic](processors.HistoryConfig{Names: processors.Names{Prefix: "analytics-"}, Table: "traffic", Read: h.read}, h)
+	task, err := stage.Assign(t.Context(), 3, 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	offset := int64(0)
+	closes := func(clock string, mark func(w *tables.BatchWriter, end time.Time)) {
+		var w tables.BatchWriter
+		w.Reset(tables.BatchHeader{})
+		w.Add("a", at(clock).UnixMilli(), &tables.Traffic{Count: 1})
+		mark(&w, at(clock).Add(10*time.Second))
+		task.Process(offset, w.Bytes())
+		offset++
+	}
+	earlier := func(w *tables.BatchWriter, end time.Time) { w.Mark(end.Add(time.Minute).UnixMilli()) }
+	want := func(through string, hour string, n int64) {
+		t.Helper()
+		want := []batch{{at(through).UnixMilli(), true, map[string]int64{fmt.Sprintf("a@%d", at(hour).UnixMilli()): n}}}
+		if diff := cmp.Diff(want, h.pending, cmp.AllowUnexported(batch{})); diff != "" {
+			t.Errorf("hours (-want +got):\n%s", diff)
+		}
+		h.pending = nil
+	}
+	for _, clock := range []string{"11:58:50", "11:59:00", "11:59:10", "11:59:40", "11:59:50", "12:00:00"} {
+		closes(clock, earlier)
+		if slices.ContainsFunc(h.pending, func(b batch) bool { return len(b.counts) > 0 || b.through > at("11:00:00").UnixMilli() }) {
+			t.Fatalf("with the pane of %s an hour is sent: %+v", clock, h.pending)
+		}
+	}
+	h.pending = nil
+	closes("12:00:10", earlier)
+	want("12:00:00", "11:00:00", 5)
+	closes("12:59:50", earlier)
+	closes("13:00:00", func(w *tables.BatchWriter, end time.Time) { w.MarkClosed(end.UnixMilli()) })
+	want("13:00:00", "12:00:00", 3)
+}
+
 func TestHistoryRefuses(t *testing.T) {
 	h := &hours{T: t, rng: rand.New(rand.NewPCG(1, 1)), panes: map[string]int64{}, closed: 490_000 * processors.Hour}
 	for len(h.windows) < 20 {
-		h.close()
+		h.close(thisVersion)
 	}
 	stage := processors.NewHistory[tables.Traffic](processors.HistoryConfig{Names: processors.Names{Prefix: "analytics-"}, Table: "traffic", Read: h.read}, h)
 	if _, err := stage.Assign(t.Context(), 3, 0, "somebody else's"); err == nil {
@@ -237,8 +305,8 @@ func TestTableTellsOfQuietHours(t *testing.T) {
 			}
 			for _, record := range out["analytics-traffic-windows"] {
 				in, err := tables.NewBatchReader(record)
-				if err != nil || !in.Header.HasWatermark || in.Next() {
-					t.Fatalf("record %x, %v: want a watermark and no panes", record, err)
+				if err != nil || !in.Header.HasWatermark || !in.Header.Closed || in.Next() {
+					t.Fatalf("record %x, %v: want a watermark of closed panes, and none of them", record, err)
 				}
 				told = append(told, time.UnixMilli(in.Header.Watermark).UTC().Format("15:04:05"))
 			}

@@ -234,24 +234,36 @@ func (t *IngestTask) pack(at int64) {
 	if len(e.ID) > 0 {
 		p.HasID, p.ID = true, t.id(e.Tenant, route, e.ID)
 	}
+	behaviour := t.stage.cfg.Behaviour
+	if e.Error || behaviour {
+		t.people(e, behaviour)
+	}
 	t.labels.limit(e) // identity and route are those of whole values
 	d := t.dimensions(e, w, dest)
 	p.Dims = d.number
 	if e.Error {
 		p.Group = t.group(e, w, dest)
 	}
-	behaviour := t.stage.cfg.Behaviour
-	if len(e.SessionID) > 0 && (e.Error || behaviour) {
-		p.Session = xxh3.Hash(e.SessionID)
-	}
-	if len(e.UserID) > 0 && behaviour {
-		p.User = xxh3.Hash(e.UserID)
-	}
 	if len(e.TraceID) > 0 && (e.Error || e.HasDuration && e.Duration > d.slowest) {
 		p.TraceID = e.TraceID
 		d.slowest = max(d.slowest, e.Duration)
 	}
 	w.Add(p)
+}
+
+// people hashes whose event it is: the session, and the user where that is to be known. The
+// same name in two tenants is two people, who must not be one where tenants are summed up.
+func (t *IngestTask) people(e *event.Event, user bool) {
+	seed := uint64(0)
+	if len(e.Tenant) > 0 {
+		seed = xxh3.Hash(e.Tenant)
+	}
+	if len(e.SessionID) > 0 {
+		t.packed.Session = xxh3.HashSeed(e.SessionID, seed)
+	}
+	if len(e.UserID) > 0 && user {
+		t.packed.User = xxh3.HashSeed(e.UserID, seed)
+	}
 }
 
 func (t *IngestTask) destination(route []byte) int {

@@ -249,7 +249,7 @@ func (t *TableTask[M, P]) close() error {
 	// An hour in which nothing happened ends as well, for those who sum hours up.
 	if end := through + c.Panes.Size; !c.TotalsOnly && (t.windows.Len() > 0 || hourOf(end) > t.told) {
 		t.told = hourOf(end)
-		t.windows.Mark(end)
+		t.windows.MarkClosed(end)
 		t.sendWindows()
 	}
 	return nil

@@ -14,12 +14,24 @@ type BatchHeader struct {
 	Assemble     int32 // partition of the sender
 	Watermark    int64 // Unix milliseconds; holds once this batch is applied
 	HasWatermark bool  // false: the batch says nothing about time
+
+	// Closed tells what the watermark is of: of closed panes, all of which that end by it
+	// are in the batch or were sent before. Otherwise it is of events, and of closed panes
+	// it tells nothing. So it was in all batches before there were hours.
+	Closed bool
 }
+
+// What stands in front of a watermark.
+const (
+	noWatermark = iota
+	ofEvents
+	ofClosed
+)
 
 // BatchWriter packs the partials for one partition of a table into one record of
 // its repartition topic:
 //
-//	version assemble has-watermark [watermark] { key pane body }
+//	version assemble kind-of-watermark [watermark] { key pane body }
 //
 // Call Reset before the first Add. The writer keeps its memory across Resets.
 type BatchWriter struct {
@@ -38,9 +50,14 @@ func (w *BatchWriter) Reset(h BatchHeader) {
 	w.header, w.pane, w.n, w.buf = h, 0, 0, append(w.buf[:0], room[:]...)
 }
 
-// Mark makes the batch tell a watermark.
+// Mark makes the batch tell a watermark of events.
 func (w *BatchWriter) Mark(watermark int64) {
-	w.header.Watermark, w.header.HasWatermark = watermark, true
+	w.header.Watermark, w.header.HasWatermark, w.header.Closed = watermark, true, false
+}
+
+// MarkClosed makes the batch tell that with it all closed panes that end by end are sent.
+func (w *BatchWriter) MarkClosed(end int64) {
+	w.header.Watermark, w.header.HasWatermark, w.header.Closed = end, true, true
 }
 
 // Add appends the partial of series key in the pane that starts at pane. Any
@@ -73,10 +90,13 @@ func (w *BatchWriter) Size() int { return len(w.buf) }
 func (w *BatchWriter) Bytes() []byte {
 	var room [headerRoom]byte
 	head := appendCount(append(room[:0], Version), int64(w.header.Assemble))
-	if w.header.HasWatermark {
-		head = appendSigned(append(head, 1), w.header.Watermark)
-	} else {
-		head = append(head, 0)
+	switch {
+	case !w.header.HasWatermark:
+		head = append(head, noWatermark)
+	case w.header.Closed:
+		head = appendSigned(append(head, ofClosed), w.header.Watermark)
+	default:
+		head = appendSigned(append(head, ofEvents), w.header.Watermark)
 	}
 	begin := headerRoom - len(head)
 	copy(w.buf[begin:], head)
@@ -104,8 +124,8 @@ func NewBatchReader(src []byte) (*BatchReader, error) {
 	r := &BatchReader{d: decoder{src: src}}
 	r.d.version()
 	r.Header.Assemble = int32(r.d.below(maxPartitions - 1))
-	if r.Header.HasWatermark = r.d.below(1) == 1; r.Header.HasWatermark {
-		r.Header.Watermark = r.d.varint()
+	if kind := r.d.below(ofClosed); kind != noWatermark {
+		r.Header.Watermark, r.Header.HasWatermark, r.Header.Closed = r.d.varint(), true, kind == ofClosed
 	}
 	return r, r.Err()
 }

@@ -50,6 +50,7 @@ func TestBatch(t *testing.T) {
 		{Assemble: 3, Watermark: 1.7e12, HasWatermark: true},
 		{Assemble: 65_535, Watermark: -5, HasWatermark: true},
 		{HasWatermark: true},
+		{Assemble: 3, Watermark: 1.7e12, HasWatermark: true, Closed: true},
 	}
 	var w tables.BatchWriter // one for all: Reset must forget
 	for _, header := range headers {
@@ -77,6 +78,36 @@ func TestBatch(t *testing.T) {
 			if want := (tables.BatchHeader{Assemble: header.Assemble, Watermark: 7, HasWatermark: true}); err != nil || marked != want || len(again) != n {
 				t.Errorf("marked, the header is %+v before %d partials, %v, want %+v and %d", marked, len(again), err, want, n)
 			}
+			w.MarkClosed(8)
+			marked, again, err = readBatch(w.Bytes())
+			if want := (tables.BatchHeader{Assemble: header.Assemble, Watermark: 8, HasWatermark: true, Closed: true}); err != nil || marked != want || len(again) != n {
+				t.Errorf("marked closed, the header is %+v before %d partials, %v, want %+v and %d", marked, len(again), err, want, n)
+			}
+		}
+	}
+}
+
+// Closed panes as they were written before there were hours: their watermark was of events.
+func TestBatchOfBeforeHours(t *testing.T) {
+	src := []byte("\x03\x03" + // version, partition
+		"\x01\x80\xa0\xbf\xe9\xd6\x66" + // a watermark, 1764000000000
+		"\x01a\xe0\x92\xb9\xe9\xd6\x66\x02\x05\x01" + // a pane at 1763999950000: 5 events, 1 of them failed
+		"\x01b\x00\x02\x01\x00") // and one more
+	const watermark, start = 1764000000000, 1763999950000
+	header, got, err := readBatch(src)
+	if want := (tables.BatchHeader{Assemble: 3, Watermark: watermark, HasWatermark: true}); err != nil || header != want {
+		t.Errorf("header = %+v, %v, want %+v", header, err, want)
+	}
+	want := []partial{{"a", start, tables.Traffic{Count: 5, Errors: 1}}, {"b", start, tables.Traffic{Count: 1}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("partials (-want +got):\n%s", diff)
+	}
+}
+
+func TestBatchRefusesUnknownWatermarks(t *testing.T) {
+	for kind := byte(3); kind != 0; kind++ { // a larger one takes two bytes, and the one behind it
+		if header, got, err := readBatch([]byte{tables.Version, 0, kind, 1, 0}); err == nil {
+			t.Errorf("a watermark of kind %d was read as %+v before %+v", kind, header, got)
 		}
 	}
 }
@@ -126,6 +157,8 @@ func FuzzBatch(f *testing.F) {
 	m := traffic(7)
 	w.Add("series", 1.7e12, &m)
 	w.Add("series", 1.7e12+10_000, &m)
+	f.Add(append([]byte(nil), w.Bytes()...))
+	w.MarkClosed(1.7e12 + 20_000)
 	f.Add(append([]byte(nil), w.Bytes()...))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		header, partials, err := readBatch(src)

@@ -72,7 +72,8 @@ func anyErrors(r *rand.Rand) tables.Errors {
 func anyUsage(r *rand.Rand) tables.Usage {
 	var u tables.Usage
 	for range r.IntN(3) {
-		u.Observe([]int64{0, 812, math.MaxInt64 / 2}[r.IntN(3)], r.Int64N(1000))
+		tokens := []int64{0, 812, math.MaxInt64 / 2}
+		u.Observe(tokens[r.IntN(3)], tokens[r.IntN(3)])
 	}
 	return u
 }
@@ -138,6 +139,11 @@ func checkMerge[M any, P tables.Measure[M]](t *testing.T, a, b, c M) {
 	x := P(&a).Clone()
 	P(&x).Merge(&zero)
 	checkSame[M, P](t, "zero on the right", x, a)
+	sum := merged[M, P](a, b, c) // of numbers that are out of range when they wrap
+	if err := tables.DecodeBody(P(&sum).Append(nil), P(&x)); err != nil {
+		t.Error(err)
+	}
+	checkSame[M, P](t, "a sum, decoded", x, sum)
 	if P(&a).IsZero() != cmp.Equal(a, zero, exact) {
 		t.Errorf("IsZero() = %v", P(&a).IsZero())
 	}
@@ -353,6 +359,24 @@ func TestObserveErrors(t *testing.T) {
 	want.Sessions.Add(12)
 	if diff := cmp.Diff(want, e, exact); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
+	}
+}
+
+// Sums of tokens end at the greatest number, each on its own: they never wrap.
+func TestUsageSaturates(t *testing.T) {
+	const most = math.MaxInt64
+	for _, tt := range []struct{ a, b, want tables.Usage }{
+		{tables.Usage{2, 7, 5}, tables.Usage{3, 10, 20}, tables.Usage{5, 17, 25}},
+		{tables.Usage{1, most - 10, 1}, tables.Usage{1, 10, 2}, tables.Usage{2, most, 3}},
+		{tables.Usage{1, most - 9, 1}, tables.Usage{1, 10, 2}, tables.Usage{2, most, 3}},
+		{tables.Usage{1, 1, most - 9}, tables.Usage{1, 2, 10}, tables.Usage{2, 3, most}},
+		{tables.Usage{1, most, most}, tables.Usage{1, most, most}, tables.Usage{2, most, most}},
+	} {
+		checkSame(t, fmt.Sprintf("%+v and %+v", tt.a, tt.b), merged(tt.a, tt.b), tt.want)
+		observed := tt.a
+		observed.Observe(tt.b.InputTokens, tt.b.OutputTokens)
+		tt.want.Requests = tt.a.Requests + 1
+		checkSame(t, fmt.Sprintf("%+v and an event of %+v", tt.a, tt.b), observed, tt.want)
 	}
 }
 

@@ -279,7 +279,35 @@ func (c Client) compareMeasures(ctx context.Context, d *Differences, name string
 		}
 		compare(d, name, m, a.Rows)
 	}
+	byType := maps.Clone(query)
+	byType.Set("by", "event_type")
+	a, err := c.Table(ctx, "behaviour", byType)
+	if err != nil {
+		return err
+	}
+	compareBehaviour(d, name+", all tenants", ofAllTenants(m), a.Rows)
 	return nil
+}
+
+// ofAllTenants returns behaviour by event type. People have names within their tenant: the
+// same name in two tenants is two people.
+func ofAllTenants(m *generate.Measures) *generate.Measures {
+	sum := &generate.Measures{Behaviour: generate.Table[generate.TrafficKey, *generate.Behaviour]{}}
+	for k, b := range m.Behaviour {
+		of := generate.TrafficKey{EventType: k.EventType}
+		if sum.Behaviour[of] == nil {
+			sum.Behaviour[of] = new(generate.Behaviour)
+		}
+		all := sum.Behaviour[of]
+		all.Count += b.Count
+		for _, name := range b.Users {
+			all.Users = append(all.Users, k.Tenant+"/"+name)
+		}
+		for _, name := range b.Sessions {
+			all.Sessions = append(all.Sessions, k.Tenant+"/"+name)
+		}
+	}
+	return sum
 }
 
 func compareTraffic(d *Differences, name string, m *generate.Measures, rows []map[string]any) {

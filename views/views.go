@@ -245,7 +245,7 @@ func (v *View[M, P]) addWindows(p *partition[M, P], offset int64, r *tables.Batc
 	if p.whole == none {
 		p.whole = wholeFrom(offset, *r)
 	}
-	if r.Header.HasWatermark {
+	if r.Header.HasWatermark { // of events or of closed panes: time has come so far
 		v.mark = max(v.mark, r.Header.Watermark)
 	}
 	old, touched := max(v.cut(p), v.expiredBefore()), 0
@@ -328,7 +328,7 @@ func (v *View[M, P]) addHours(p *partition[M, P], r *tables.BatchReader) error {
 	if err := r.Err(); err != nil {
 		return err
 	}
-	if r.Header.HasWatermark {
+	if r.Header.HasWatermark { // of closed panes, which a version before this one did not say
 		p.summed = max(p.summed, r.Header.Watermark)
 	}
 	v.tend(p, touched)
