@@ -72,6 +72,12 @@ func runTrace(ctx context.Context, env environment, args []string) error {
 	return nil
 }
 
+// stopped tells what is missing where a search ended early.
+var stopped = map[string]string{
+	traces.StoppedBudget: "; there may be more of it: a bound of the search was reached",
+	traces.StoppedEvents: fmt.Sprintf("; there may be more of it: a search ends at %d events", traces.MaxEvents),
+}
+
 // width is how long a line for the whole trace is.
 const width = 40
 
@@ -107,7 +113,7 @@ func writeTrace(w io.Writer, a *api.Answer) {
 		}
 		fmt.Fprintf(w, "%-12s %8s  %s  %s\n", name, length, line, strings.Join(notes, ", "))
 	}
-	fmt.Fprintf(w, "\nsearched %d records, %d KiB\n", a.Search.Records, a.Search.Bytes>>10)
+	fmt.Fprintf(w, "\nsearched %d records, %d KiB%s\n", a.Search.Records, a.Search.Bytes>>10, stopped[a.Search.Stopped])
 }
 
 // bar draws when something ran, within a whole.
