@@ -37,12 +37,14 @@ func header(key, value string) deadletters.Header {
 	return deadletters.Header{Key: key, Value: []byte(value)}
 }
 
+// Spans implements deadletters.Log. Behind the last record is the marker of its transaction.
 func (s *shelf) Spans(_ context.Context, topic string, since time.Time) (deadletters.Spans, error) {
-	return deadletters.Spans{0: {From: 0, To: int64(len(s.records[topic]))}}, s.fails
+	return deadletters.Spans{0: {From: 0, To: int64(len(s.records[topic])) + 1}}, s.fails
 }
 
 func (s *shelf) Read(_ context.Context, topic string, _ int32, span deadletters.Span, visit func(deadletters.Record) error) error {
-	for _, r := range s.records[topic][span.From:span.To] {
+	records := s.records[topic]
+	for _, r := range records[span.From:min(span.To, int64(len(records)))] {
 		if err := visit(r); err != nil {
 			return err
 		}
@@ -219,7 +221,7 @@ func TestReplay(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	askFor(t, h, "POST", "/api/dlq/replay", `{"limit":1}`, &r)
-	if r.Next == nil || *r.Next != "0:1-3" {
+	if r.Next == nil || *r.Next != "0:1-4" {
 		t.Errorf("%+v", r)
 	}
 	for body, value := range map[string]string{
