@@ -280,6 +280,7 @@ func TestRefusals(t *testing.T) {
 		{"DELETE", "/api/dlq/0/0", "", 405, "use GET"},
 		{"POST", "/api/dlq/replay", `{"dryrun":true}`, 400, `unknown field \"dryrun\"`},
 		{"POST", "/api/dlq/replay", `{`, 400, "read the body"},
+		{"POST", "/api/dlq/replay", `{"by":"ana"},"dry_run":true}`, 400, "something follows"},
 		{"POST", "/api/dlq/replay", `{"value":"` + strings.Repeat("x", 2<<20) + `"}`, 400, "--value-file"},
 		{"POST", "/api/dlq/replay", `{"partition":0}`, 400, "go together"},
 		{"POST", "/api/dlq/replay", `{"limit":-1}`, 400, "from 1 to 10000"},
