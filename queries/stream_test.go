@@ -141,11 +141,13 @@ func TestStreamOnWhichNothingHappens(t *testing.T) {
 
 func TestStreamRefuses(t *testing.T) {
 	var streams []context.CancelFunc
+	all, end := context.WithCancel(t.Context())
 	mux := http.NewServeMux()
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("{}")) })
 	mux.Handle("GET /api/stream", queries.Stream(mux))
 	server := httptest.NewServer(mux)
 	defer server.Close()
+	defer end()
 	refused := func(code int, query, says string) {
 		t.Helper()
 		w := httptest.NewRecorder()
@@ -159,7 +161,7 @@ func TestStreamRefuses(t *testing.T) {
 	refused(400, "?path=/api/stream?path=/readyz", "paths begin with /api/tables")
 	refused(400, "?path=/metrics", "paths begin with /api/tables")
 	for range 64 {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(all)
 		streams = append(streams, cancel)
 		follow(t, ctx, server, "/readyz")()
 	}
@@ -176,8 +178,5 @@ func TestStreamRefuses(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the place of a stream that ended stays taken")
 		}
-	}
-	for _, cancel := range streams {
-		cancel()
 	}
 }

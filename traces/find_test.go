@@ -278,6 +278,18 @@ func TestSearchGoesOn(t *testing.T) {
 	}
 }
 
+// What is read at once is of all partitions together.
+func TestSearchOfManyPartitions(t *testing.T) {
+	m := &memory{}
+	for i := range 120_000 {
+		m.put(fmt.Sprintf("t/%d", i%4), float64(i)/1000, "{}")
+	}
+	got, err := (&traces.Finder{Log: m, Records: 1}).Find(t.Context(), traces.Ask{ID: "mine"})
+	if err != nil || got.Records != 100_000 || got.Next["t"][0].To != 5000 || got.Next["t"][3].To != 5000 {
+		t.Errorf("%d records of four partitions are read at first, next %v, %v", got.Records, got.Next, err)
+	}
+}
+
 // Whatever way a producer writes an id, the events that have it are found.
 func TestEveryWayToWriteAnID(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))

@@ -273,6 +273,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/api/dlq/0/x", "", 400, "0/x is no place"},
 		{"GET", "/api/dlq/-1/0", "", 400, "-1/0 is no place"},
 		{"GET", "/api/dlq/0/-1", "", 400, "0/-1 is no place"},
+		{"GET", "/api/dlq/4294967296/0", "", 400, "4294967296/0 is no place"},
 		{"GET", "/api/dlq/0/0?raw=true", "", 400, "unknown parameter"},
 		{"GET", "/api/dlq/0", "", 404, "there is nothing at /api/dlq/0"},
 		{"POST", "/api/dlq", "{}", 405, "use GET"},
