@@ -19,11 +19,15 @@ import (
 	"time"
 
 	"ragstreams/generate"
+	"ragstreams/kafka"
 	"ragstreams/management"
 	"ragstreams/metrics"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // lookout is a watching whose looks have answers that the test gives.
@@ -196,6 +200,78 @@ func TestCandidateThatIsRefused(t *testing.T) {
 			t.Errorf("error %v after %d tries, want none, and one try a minute:\n%s", err, tries, lines.String())
 		}
 	})
+}
+
+// That its time is over is no reason to complain.
+func TestCandidateThatStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var lines bytes.Buffer
+		run := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		if err := candidate(ctx, run, slog.New(slog.NewTextHandler(&lines, nil))); err != nil || lines.Len() > 0 {
+			t.Errorf("error %v, and it says %s", err, lines.String())
+		}
+	})
+}
+
+func TestWatchOfAnything(t *testing.T) {
+	for _, tt := range []struct {
+		watch Watch
+		want  bool
+	}{
+		{Watch{Interval: time.Second, Groups: []string{"theirs"}}, false},
+		{Watch{Lag: true}, true},
+		{Watch{Cluster: true}, true},
+		{Watch{RabbitMQ: management.Config{URL: "http://rabbit:15672"}}, true},
+	} {
+		if got := tt.watch.any(); got != tt.want {
+			t.Errorf("%+v: anything to look at is %v, want %v", tt.watch, got, tt.want)
+		}
+	}
+}
+
+// What is not wanted of Kafka is not told, and what cannot be told of a group is an error
+// beside what can.
+func TestLookAtKafka(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.SeedTopics(1, "traces"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	o := DefaultOptions()
+	o.Kafka.Brokers, o.Sources = cluster.ListenAddrs(), []string{"traces"}
+	w, err := kafka.NewWatcher(o.Kafka)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	look := func(lag, cluster bool) (*metrics.Kafka, error) {
+		o.Watch.Lag, o.Watch.Cluster = lag, cluster
+		return lookAtKafka(t.Context(), &o, w)
+	}
+	if k, err := look(false, true); err != nil || k.Lags != nil || k.Health == nil || k.Health.Brokers != 2 {
+		t.Errorf("of the cluster alone: %+v, %v", k, err)
+	}
+	if k, err := look(true, false); err != nil || len(k.Lags) != 1 || k.Lags[0].Topic != "traces" || k.Health != nil || k.At.IsZero() {
+		t.Errorf("of lag alone: %+v, %v", k, err)
+	}
+	o.Watch.Groups = []string{"secret"}
+	cluster.ControlKey(int16(kmsg.OffsetFetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		resp := r.ResponseKind().(*kmsg.OffsetFetchResponse)
+		for _, g := range r.(*kmsg.OffsetFetchRequest).Groups {
+			answer := kmsg.NewOffsetFetchResponseGroup()
+			if answer.Group = g.Group; g.Group == "secret" {
+				answer.ErrorCode = kerr.GroupAuthorizationFailed.Code
+			}
+			resp.Groups = append(resp.Groups, answer)
+		}
+		return resp, nil, true
+	})
+	if k, err := look(true, true); !errors.Is(err, kerr.GroupAuthorizationFailed) || k == nil || len(k.Lags) != 1 || k.Health == nil {
+		t.Errorf("with a group that is refused: %+v, %v", k, err)
+	}
 }
 
 func TestWatchedGroups(t *testing.T) {

@@ -3,15 +3,21 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // scanned is a topic of three partitions with ten records each, a second apart.
@@ -115,6 +121,127 @@ func TestScanPassesHoles(t *testing.T) {
 	}
 }
 
+// A span may reach behind the end of a log, as after a topic was made again.
+func TestScanBehindTheEnd(t *testing.T) {
+	c, topic := scanned(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for span, want := range map[Span]int{{8, 20}: 2, {10, 20}: 0, {15, 20}: 0} {
+		n := 0
+		if _, err := newScanner(t, c).Scan(ctx, map[string]map[int32]Span{topic: {1: span}}, nil, func(*Message) error { n++; return nil }); err != nil || n != want {
+			t.Errorf("%v has %d records, %v, want %d", span, n, err, want)
+		}
+	}
+}
+
+// large is a topic of one partition, of whose eight records each takes a request, on three
+// brokers that the test controls.
+func large(t *testing.T) (*kfake.Cluster, *Scanner, map[string]map[int32]Span) {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(1, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	c := Config{Brokers: cluster.ListenAddrs()}
+	client, err := c.NewClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for range 8 {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "large", Value: []byte(rand.Text() + strings.Repeat("x", scanLeast))}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cluster, newScanner(t, c), map[string]map[int32]Span{"large": {0: {0, 8}}}
+}
+
+// fetched answers every fetch as a function says, where that says anything.
+func fetched(cluster *kfake.Cluster, answer func(number int, p *kmsg.FetchResponseTopicPartition) bool) (asked func() int) {
+	var n atomic.Int64
+	cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		topic, p := kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+		if !answer(int(n.Add(1)), &p) {
+			return nil, nil, false
+		}
+		topic.Topic, topic.TopicID, topic.Partitions = req.Topics[0].Topic, req.Topics[0].TopicID, []kmsg.FetchResponseTopicPartition{p}
+		resp := req.ResponseKind().(*kmsg.FetchResponse)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	return func() int { return int(n.Load()) }
+}
+
+func TestScanFollowsTheLeader(t *testing.T) {
+	cluster, reader, all := large(t)
+	var got []int64
+	_, err := reader.Scan(t.Context(), all, nil, func(m *Message) error {
+		if got = append(got, m.Offset); m.Offset%3 == 0 {
+			return cluster.MoveTopicPartition("large", 0, (cluster.LeaderFor("large", 0)+1)%3)
+		}
+		return nil
+	})
+	if want := []int64{0, 1, 2, 3, 4, 5, 6, 7}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("read %v, %v, want %v", got, err, want)
+	}
+}
+
+// A partition that nobody leads is given up, but not one that moves now and then.
+func TestScanIsPatient(t *testing.T) {
+	cluster, reader, all := large(t)
+	moves := func(p *kmsg.FetchResponseTopicPartition) bool {
+		p.ErrorCode = kerr.NotLeaderForPartition.Code
+		return true
+	}
+	fetched(cluster, func(number int, p *kmsg.FetchResponseTopicPartition) bool { return number%2 == 1 && moves(p) })
+	n := 0
+	if _, err := reader.Scan(t.Context(), all, nil, func(*Message) error { n++; return nil }); err != nil || n != 8 {
+		t.Errorf("%d records, %v, want all in spite of every second request", n, err)
+	}
+
+	cluster, reader, all = large(t)
+	asked := fetched(cluster, func(_ int, p *kmsg.FetchResponseTopicPartition) bool { return moves(p) })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := reader.Scan(ctx, all, nil, nil); !errors.Is(err, kerr.NotLeaderForPartition) || asked() != scanAttempts+1 {
+		t.Errorf("%v after %d requests, want it given up after %d", err, asked(), scanAttempts+1)
+	}
+}
+
+// What cannot be read is an error, and not the end of the log.
+func TestScanOfBrokenRecords(t *testing.T) {
+	cluster, reader, all := large(t)
+	fetched(cluster, func(_ int, p *kmsg.FetchResponseTopicPartition) bool {
+		p.RecordBatches = make([]byte, batchHeaderSize) // with a wrong checksum
+		binary.BigEndian.PutUint32(p.RecordBatches[batchLengthAt:], batchHeaderSize-batchLengthAt-4)
+		p.RecordBatches[16] = 2 // the version
+		return true
+	})
+	if _, err := reader.Scan(t.Context(), all, nil, nil); err == nil || !strings.Contains(err.Error(), "read large/0 at 0") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// Ranges that cannot be told are an error, and not left out.
+func TestRangesThatCannotBeTold(t *testing.T) {
+	cluster, reader, _ := large(t)
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		topic, p := kmsg.NewListOffsetsResponseTopic(), kmsg.NewListOffsetsResponseTopicPartition()
+		p.ErrorCode = kerr.UnknownServerError.Code
+		topic.Topic, topic.Partitions = "large", []kmsg.ListOffsetsResponseTopicPartition{p}
+		resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	if ranges, err := reader.Ranges(t.Context(), []string{"large"}, time.Time{}, time.Time{}); !errors.Is(err, kerr.UnknownServerError) || !strings.Contains(err.Error(), "large/0") {
+		t.Errorf("ranges %v, error %v", ranges, err)
+	}
+}
+
 // What is handed on together, and has nothing that is wanted, is read and not visited.
 func TestScanLeavesOut(t *testing.T) {
 	for _, codec := range []kgo.CompressionCodec{kgo.NoCompression(), kgo.GzipCompression()} {
@@ -153,6 +280,18 @@ func TestScanLeavesOut(t *testing.T) {
 
 func TestRangesByTime(t *testing.T) {
 	c, topic := scanned(t)
+	client, err := c.NewClient(kgo.TransactionalID(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.BeginTransaction(); err != nil { // and it stays open
+		t.Fatal(err)
+	}
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: 2, Value: []byte("open")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Hour)
 	reader := newScanner(t, c)
 	at := func(s int64) time.Time { return time.Unix(1_700_000_000+s, 0) }
 	for _, tt := range []struct {
@@ -166,6 +305,8 @@ func TestRangesByTime(t *testing.T) {
 		{at(8), at(99), Span{8, 10}},
 		{at(50), at(99), Span{10, 10}},
 		{at(5), at(3), Span{3, 3}},
+		{at(8), later, Span{8, 10}},
+		{later, later.Add(time.Hour), Span{10, 10}},
 	} {
 		ranges, err := reader.Ranges(t.Context(), []string{topic}, tt.from, tt.to)
 		if err != nil || ranges[topic][2] != tt.want || len(ranges[topic]) != 3 {

@@ -74,6 +74,7 @@ func TestRead(t *testing.T) {
 		{"4, which may tell more than it was asked for", "rabbitmq-4.json", "", []Queue{pages, unrouted}},
 		{"one by name", "rabbitmq-3.json", "mail", []Queue{mail}},
 		{"some by name", "rabbitmq-3.json", "nothing|mail.*", []Queue{mail, dead}},
+		{"alternatives are whole names", "rabbitmq-3.json", "mail|nothing", []Queue{mail}},
 		{"none", "rabbitmq-4.json", "page", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,6 +103,19 @@ func TestReadAllPages(t *testing.T) {
 	}
 }
 
+// As many pages are read as may be, and queues of one name in two virtual hosts are two.
+func TestReadTheMostPages(t *testing.T) {
+	pages := 0
+	s := api(t, func(w http.ResponseWriter, page int) {
+		pages++
+		const queue = `{"vhost":"h%d","name":"q","messages_ready":0,"messages_unacknowledged":0,"consumers":0}`
+		fmt.Fprintf(w, `{"page_count":20,"total_count":20,"items":[`+queue+`]}`, page)
+	})
+	if got, err := read(t, Config{URL: s.URL}); err != nil || pages != 20 || len(got.Queues) != 20 {
+		t.Errorf("%d queues on %d pages, %v, want 20", len(got.Queues), pages, err)
+	}
+}
+
 // The login may stand in the address. It is in no error, wherever it came from.
 func TestLoginInTheAddress(t *testing.T) {
 	s := answers(t, `{"page_count":0,"items":[]}`)
@@ -112,6 +126,14 @@ func TestLoginInTheAddress(t *testing.T) {
 	}
 	if got, err := client.Read(t.Context()); err != nil || len(got.Queues) != 0 {
 		t.Errorf("%+v, %v, want no queues", got, err)
+	}
+	other := with("stranger:wrong")
+	if got := other.User(); got != "stranger" {
+		t.Errorf("%q asks, want who is in the address", got)
+	}
+	other.Username, other.Password = "watch", "s3cret"
+	if _, err := read(t, other); err != nil || other.User() != "watch" {
+		t.Errorf("%q asks, %v, want who is named beside the address", other.User(), err)
 	}
 	s.Close()
 	for _, c := range []Config{with("watch:s3cret"), {URL: s.URL, Username: "watch", Password: "s3cret"}} {

@@ -245,6 +245,7 @@ func TestBadRequestsSayWhatIsAccepted(t *testing.T) {
 		{400, "/api/tables/traffic?tenat=acme", []string{`"tenat"`, `"tenant"`}},
 		{400, "/api/tables/traffic?count=3", []string{`"count"`, "no text", "tenant"}},
 		{400, "/api/tables/traffic?window=5", []string{`window is "5"`, "5m"}},
+		{400, "/api/tables/traffic?window=0s", []string{`window is "0s"`}},
 		{400, "/api/tables/traffic?window=-5s", []string{`window is "-5s"`}},
 		{400, "/api/tables/traffic?window=15s", []string{"window is 15s", "10s"}},
 		{400, "/api/tables/traffic?window=5m&window=1m", []string{"2 times"}},
@@ -252,7 +253,9 @@ func TestBadRequestsSayWhatIsAccepted(t *testing.T) {
 		{400, "/api/tables/traffic?total=true&step=10s", []string{"step", "total"}},
 		{400, "/api/tables/traffic?total=maybe", []string{`"maybe"`, "true or false"}},
 		{400, "/api/tables/traffic?total=true&window=5m", []string{"total"}},
+		{400, "/api/tables/traffic?total=true&from=1772366410&to=1772366420", []string{"total"}},
 		{400, "/api/tables/traffic?from=2026-03-01T12:00:00Z", []string{"from and to"}},
+		{400, "/api/tables/traffic?to=2026-03-01T12:00:00Z", []string{"from and to"}},
 		{400, "/api/tables/traffic?from=yesterday&to=1772366410", []string{`from is "yesterday"`, "Unix seconds"}},
 		{400, "/api/tables/traffic?from=1772366410&to=1772366410", []string{"not after"}},
 		{400, "/api/tables/traffic?from=1772366410&to=1772366420&window=5m", []string{"window"}},
@@ -274,6 +277,49 @@ func TestBadRequestsSayWhatIsAccepted(t *testing.T) {
 	a.handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/api/tables/traffic", nil))
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST = %d", w.Code)
+	}
+}
+
+// Rows are filtered by texts that are no dimensions, too, where they are what rows show.
+func TestFilterByAText(t *testing.T) {
+	view := views.New[tables.Errors](views.Options{Panes: panes, Partitions: 1, Assemblers: 1})
+	for i, errorType := range []string{"Timeout", "Refused", "Limit"} {
+		var m tables.Errors
+		m.Observe(tables.Sample{Time: ms(0), TraceID: "t"}, errorType, "no answer", 0)
+		row := tables.Row[tables.Errors, *tables.Errors]{}
+		row.Add(ms(0), &m)
+		key := string(tables.AppendKey(nil, []byte("acme"), []byte("app"), []byte("generate"), []byte(errorType)))
+		if err := view.Update(0, int64(i), key, row.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	view.Recovered()
+	a := &api{T: t, handler: queries.Handler(queries.Options{
+		Tables: []queries.Table{queries.Of(view, &tables.ErrorsTable, true)},
+		Now:    func() time.Time { return noon }, Missing: func() []string { return nil }, Notes: func() []string { return nil },
+	})}
+	for query, want := range map[string][]string{
+		"error_type=Timeout":                       {"Timeout"},
+		"error_type=Timeout&error_type=Limit":      {"Limit", "Timeout"},
+		"error_type=Timeout&template=other":        nil,
+		"error_type=Timeout&fingerprint=Limit":     nil,
+		"template=no%20answer&fingerprint=Refused": {"Refused"},
+	} {
+		var got []string
+		for _, row := range a.ask(200, "/api/tables/errors?sort=error_type&"+query).Rows {
+			got = append(got, row["error_type"].(string))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", query, got, want)
+		}
+	}
+	for query, says := range map[string]string{
+		"by=tenant&error_type=Timeout": "error_type is no dimension",
+		"sort=-samples":                "samples have no order",
+	} {
+		if got := a.ask(400, "/api/tables/errors?"+query); !strings.Contains(got.Error, says) {
+			t.Errorf("%s: %q, want %q", query, got.Error, says)
+		}
 	}
 }
 

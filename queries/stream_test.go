@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ragstreams/queries"
@@ -88,13 +91,63 @@ func TestStreamFollowsAnswers(t *testing.T) {
 	}
 }
 
+// client takes what a stream writes, until it is gone.
+type client struct {
+	*httptest.ResponseRecorder
+	gone     time.Time
+	deadline time.Time // of the newest write
+}
+
+func (c *client) SetWriteDeadline(at time.Time) error {
+	c.deadline = at
+	return nil
+}
+
+func (c *client) Write(b []byte) (int, error) {
+	if time.Until(c.deadline) != 10*time.Second {
+		return 0, fmt.Errorf("a write may take until %s, want ten seconds", c.deadline)
+	}
+	if !time.Now().Before(c.gone) {
+		return 0, errors.New("gone")
+	}
+	return c.ResponseRecorder.Write(b)
+}
+
+// A stream on which nothing happens tells each second that it is there, and notices by that
+// when its client is gone. Answers that are no JSON are passed over.
+func TestStreamOnWhichNothingHappens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("{}")) })
+		mux.HandleFunc("/api/tables/traffic", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("tenant,count\n")) })
+		began := time.Now()
+		c := &client{ResponseRecorder: httptest.NewRecorder(), gone: began.Add(2500 * time.Millisecond)}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		query := "path=/api/tables/traffic%3Fformat=csv" + strings.Repeat("&path=/readyz", 15) // as many as may be
+		queries.Stream(mux).ServeHTTP(c, httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/stream?"+query, nil))
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("it ends after %s, want it to notice with the third second", took)
+		}
+		const update = "event: update\ndata: {\"path\":\"/readyz\",\"status\":200,\"body\":{}}\n\n"
+		if got, want := c.Body.String(), update+":\n\n:\n\n:\n\n"; got != want {
+			t.Errorf("it sends %q, want %q", got, want)
+		}
+		if c.Header().Get("X-Accel-Buffering") != "no" || c.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("proxies may keep it back: %v", c.Header())
+		}
+	})
+}
+
 func TestStreamRefuses(t *testing.T) {
 	var streams []context.CancelFunc
+	all, end := context.WithCancel(t.Context())
 	mux := http.NewServeMux()
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("{}")) })
 	mux.Handle("GET /api/stream", queries.Stream(mux))
 	server := httptest.NewServer(mux)
 	defer server.Close()
+	defer end()
 	refused := func(code int, query, says string) {
 		t.Helper()
 		w := httptest.NewRecorder()
@@ -108,7 +161,7 @@ func TestStreamRefuses(t *testing.T) {
 	refused(400, "?path=/api/stream?path=/readyz", "paths begin with /api/tables")
 	refused(400, "?path=/metrics", "paths begin with /api/tables")
 	for range 64 {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(all)
 		streams = append(streams, cancel)
 		follow(t, ctx, server, "/readyz")()
 	}
@@ -125,8 +178,5 @@ func TestStreamRefuses(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the place of a stream that ended stays taken")
 		}
-	}
-	for _, cancel := range streams {
-		cancel()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ragstreams/traces"
@@ -161,6 +162,99 @@ func TestAnsweredTrace(t *testing.T) {
 	}
 }
 
+// What is told of when a trace was, and of where, is read around on both sides, once.
+func TestAroundAHint(t *testing.T) {
+	m := &memory{}
+	for i := range 10 {
+		m.put("t/0", float64(i-300), saying("other", "x"))
+	}
+	want := []traces.Place{
+		m.put("t/0", 0, saying("mine", "user_query")),
+		m.put("t/0", 2, saying("mine", "answer_returned", `,"latency_ms":2000`)),
+		m.put("t/0", 5, saying("mine", "answer_liked", `,"timestamp":"2026-03-01T12:00:04Z"`)),
+	}
+	for i := range 10 {
+		m.put("t/0", float64(i+300), saying("other", "x"))
+	}
+	for name, ask := range map[string]traces.Ask{
+		"the place in the middle": {ID: "mine", At: &want[1]},
+		"a time behind":           {ID: "mine", Around: noon.Add(16 * time.Second)},
+		"a time before":           {ID: "mine", Around: noon.Add(-12 * time.Second)},
+	} {
+		got, err := (&traces.Finder{Log: m}).Find(t.Context(), ask)
+		if err != nil || !slices.Equal(places(got), want) {
+			t.Errorf("%s: %v, %v, want %v", name, places(got), err, want)
+			continue
+		}
+		most := int64(3)
+		if ask.At != nil {
+			most++ // it is read again with what is on both sides
+		}
+		if got.Records != most {
+			t.Errorf("%s: %d records were read, want %d", name, got.Records, most)
+		}
+		if from, to := noon.Add(-traces.DefaultMargin), noon.Add(5*time.Second+traces.DefaultMargin); !got.From.Equal(from) || !got.To.Equal(to) {
+			t.Errorf("%s: looked from %s to %s, want %s to %s", name, got.From, got.To, from, to)
+		}
+		if i := slices.IndexFunc(got.Events, func(e traces.Event) bool { return e.Place == want[2] }); !got.Events[i].Time.Equal(noon.Add(4 * time.Second)) {
+			t.Errorf("%s: %s is the time of an event that tells of its own", name, got.Events[i].Time)
+		}
+	}
+}
+
+// What lies between a hint that leads nowhere and what a search has read is not taken for
+// read.
+func TestBehindAWrongHint(t *testing.T) {
+	m := &memory{}
+	var want []traces.Place
+	for i := range 100_050 {
+		id := "other"
+		if i == 20 || i == 60 {
+			id = "mine"
+		}
+		if p := m.put("t/0", float64(i)/1000, saying(id, "x")); id == "mine" {
+			want = append(want, p)
+		}
+	}
+	got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: "mine", At: &traces.Place{Topic: "t", Offset: 3}})
+	if err != nil || !slices.Equal(places(got), want) {
+		t.Errorf("%v, %v, want %v", places(got), err, want)
+	}
+}
+
+// slow is a Log that takes its time.
+type slow struct{ memory }
+
+// Scan implements traces.Log.
+func (s *slow) Scan(ctx context.Context, parts traces.Parts, may func([]byte) bool, visit func(*traces.Record) error) (traces.Read, error) {
+	time.Sleep(10 * time.Second)
+	return s.memory.Scan(ctx, parts, may, visit)
+}
+
+// A search ends at its time, too.
+func TestSearchTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &slow{}
+		for i := range 400_000 {
+			m.put("t/0", float64(i)/1000, "{}")
+		}
+		got, err := (&traces.Finder{Log: m, For: 15 * time.Second}).Find(t.Context(), traces.Ask{ID: "mine"})
+		if err != nil || got.Stopped != traces.StoppedBudget || got.Records != 300_000 || got.Next["t"][0].To != 100_000 {
+			t.Errorf("%s after %d records, next %v, %v", got.Stopped, got.Records, got.Next, err)
+		}
+	})
+}
+
+func TestRecordsThatAreTooLarge(t *testing.T) {
+	m := &memory{}
+	m.put("t/0", 0, saying("mine", "a", `,"query":"`+strings.Repeat("x", 100)+`"`))
+	m.put("t/0", 1, saying("mine", "b"))
+	got, err := (&traces.Finder{Log: m, MaxBytes: 100}).Find(t.Context(), traces.Ask{ID: "mine"})
+	if err != nil || len(got.Events) != 1 || got.Events[0].Type != "b" {
+		t.Errorf("%v, %v, want the one that is an event", got.Events, err)
+	}
+}
+
 func TestUnknownTrace(t *testing.T) {
 	m, _ := busy(100)
 	got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: "nobody's", Around: noon})
@@ -188,6 +282,18 @@ func TestSearchGoesOn(t *testing.T) {
 	m.fails = errors.New("Kafka is away")
 	if _, err := f.Find(t.Context(), traces.Ask{ID: "mine"}); !errors.Is(err, m.fails) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What is read at once is of all partitions together.
+func TestSearchOfManyPartitions(t *testing.T) {
+	m := &memory{}
+	for i := range 120_000 {
+		m.put(fmt.Sprintf("t/%d", i%4), float64(i)/1000, "{}")
+	}
+	got, err := (&traces.Finder{Log: m, Records: 1}).Find(t.Context(), traces.Ask{ID: "mine"})
+	if err != nil || got.Records != 100_000 || got.Next["t"][0].To != 5000 || got.Next["t"][3].To != 5000 {
+		t.Errorf("%d records of four partitions are read at first, next %v, %v", got.Records, got.Next, err)
 	}
 }
 
@@ -304,6 +410,9 @@ func TestSearchedAfterAHint(t *testing.T) {
 }
 
 func TestBadIDs(t *testing.T) {
+	if err := traces.CheckID(strings.Repeat("x", 256)); err != nil {
+		t.Error(err)
+	}
 	for _, id := range []string{"", strings.Repeat("x", 257), "a\nb", "\xff"} {
 		if _, err := (&traces.Finder{Log: &memory{}}).Find(t.Context(), traces.Ask{ID: id}); err == nil {
 			t.Errorf("%q is taken", id)

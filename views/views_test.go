@@ -397,6 +397,22 @@ func TestRetentionIsRaised(t *testing.T) {
 	}
 }
 
+// A step that meets hours is raised to whole hours: one of 90 minutes would cut some in two.
+func TestStepsOverHours(t *testing.T) {
+	r := newRig(t, views.Options{Retention: time.Hour})
+	r.windows(0, closed{"a", 0, 1}, closed{"a", hour, 2}, closed{"a", 2*hour - pane, 4}, closed{"a", 4 * hour, 8}, closed{"a", 5*hour + 30*minute, 16})
+	r.mark(0, 5*hour)
+	r.hours(0, 5*hour, closed{"a", 0, 1}, closed{"a", hour, 6}, closed{"a", 4 * hour, 8})
+	for step, want := range map[int64]string{
+		pane:        "a@0=1 a@14400000=8 a@18000000=16 a@3600000=6",
+		60 * minute: "a@0=1 a@14400000=8 a@18000000=16 a@3600000=6",
+		90 * minute: "a@0=7 a@14400000=24",
+	} {
+		r.want(views.Query{From: 0, To: views.Newest, Step: step}, want)
+	}
+	r.want(views.Query{From: 4 * hour, To: views.Newest, Step: 90 * minute}, "a@10800000=8 a@16200000=16")
+}
+
 func TestTombstone(t *testing.T) {
 	r := newRig(t, views.Options{})
 	r.windows(0, closed{"a", 0, 3})

@@ -270,7 +270,11 @@ func (s *server) wish(r *http.Request) (out deadletters.Wish, err error) {
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields() // a mistyped dry_run must not send
-	if err := d.Decode(&in); err != nil {
+	err = d.Decode(&in)
+	if _, more := d.Token(); err == nil && !errors.Is(more, io.EOF) { // nor one behind a brace too many
+		err = errors.New("something follows the JSON object")
+	}
+	if err != nil {
 		return out, badParam{"read the body: " + err.Error(), `give a JSON object such as {"reason":"too_large","by":"ana","dry_run":true}`}
 	}
 	if out.Topic, err = s.topic(in.Topic); err != nil {

@@ -1,11 +1,14 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +24,9 @@ type shelf struct {
 	records map[string][]deadletters.Record
 	sent    []deadletters.Record
 	fails   error // of reading
-	stops   error // of sending
+	refuses error // of sending one
+	stops   error // of sending any
+	open    int   // boxes
 }
 
 func (s *shelf) put(topic, value string, source deadletters.Place, more ...deadletters.Header) {
@@ -37,12 +42,14 @@ func header(key, value string) deadletters.Header {
 	return deadletters.Header{Key: key, Value: []byte(value)}
 }
 
+// Spans implements deadletters.Log. Behind the last record is the marker of its transaction.
 func (s *shelf) Spans(_ context.Context, topic string, since time.Time) (deadletters.Spans, error) {
-	return deadletters.Spans{0: {From: 0, To: int64(len(s.records[topic]))}}, s.fails
+	return deadletters.Spans{0: {From: 0, To: int64(len(s.records[topic])) + 1}}, s.fails
 }
 
 func (s *shelf) Read(_ context.Context, topic string, _ int32, span deadletters.Span, visit func(deadletters.Record) error) error {
-	for _, r := range s.records[topic][span.From:span.To] {
+	records := s.records[topic]
+	for _, r := range records[span.From:min(span.To, int64(len(records)))] {
 		if err := visit(r); err != nil {
 			return err
 		}
@@ -73,14 +80,23 @@ func newServerOf(t *testing.T, content bool) (*shelf, http.Handler) {
 	s.put("a-dlq", "{", deadletters.Place{Topic: "rag-traces", Offset: 12}, header("reason", "too_large"), header("cut_from_bytes", "900000"))
 	s.put("a-late", good, deadletters.Place{Topic: "rag-traces", Offset: 13}, header("reason", "stream_time"), header("event_time_ms", "7"), header("lateness_ms", "1500"))
 	s.put("a-late", "{}", deadletters.Place{Topic: "rag-traces", Offset: 15}, header("reason", "watermark"), header("lateness_ms", "0"))
-	return s, api.Handler(api.Options{DLQ: "a-dlq", Late: "a-late", Content: content, Open: func() (*deadletters.Box, func(), error) {
+	return s, newServerOn(t, s, content)
+}
+
+// newServerOn serves what lies on a shelf.
+func newServerOn(t *testing.T, s *shelf, content bool) http.Handler {
+	t.Cleanup(func() {
+		if s.open != 0 {
+			t.Errorf("%d boxes stay open", s.open)
+		}
+	})
+	return api.Handler(api.Options{DLQ: "a-dlq", Late: "a-late", Content: content, Open: func() (*deadletters.Box, func(), error) {
+		s.open++
 		return &deadletters.Box{
 			Log: s, Now: func() time.Time { return now },
 			Send: func(_ context.Context, records []deadletters.Record) ([]error, error) {
 				each := make([]error, len(records))
-				if s.stops != nil {
-					each[0] = s.stops
-				} else {
+				if each[0] = cmp.Or(s.refuses, s.stops); each[0] == nil {
 					s.sent = append(s.sent, records...)
 				}
 				return each, s.stops
@@ -91,7 +107,7 @@ func newServerOf(t *testing.T, content bool) (*shelf, http.Handler) {
 					StreamTime: func(string, int32) int64 { return window.None }, Closed: func([]byte) int64 { return window.None },
 				}, nil
 			},
-		}, func() {}, nil
+		}, func() { s.open-- }, nil
 	}})
 }
 
@@ -219,7 +235,7 @@ func TestReplay(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	askFor(t, h, "POST", "/api/dlq/replay", `{"limit":1}`, &r)
-	if r.Next == nil || *r.Next != "0:1-3" {
+	if r.Next == nil || *r.Next != "0:1-4" {
 		t.Errorf("%+v", r)
 	}
 	for body, value := range map[string]string{
@@ -255,6 +271,9 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/api/dlq?cursor=x", "", 400, `cursor is \"x\"`},
 		{"GET", "/api/dlq/0/9", "", 404, "no dead letter is there"},
 		{"GET", "/api/dlq/0/x", "", 400, "0/x is no place"},
+		{"GET", "/api/dlq/-1/0", "", 400, "-1/0 is no place"},
+		{"GET", "/api/dlq/0/-1", "", 400, "0/-1 is no place"},
+		{"GET", "/api/dlq/4294967296/0", "", 400, "4294967296/0 is no place"},
 		{"GET", "/api/dlq/0/0?raw=true", "", 400, "unknown parameter"},
 		{"GET", "/api/dlq/0", "", 404, "there is nothing at /api/dlq/0"},
 		{"POST", "/api/dlq", "{}", 405, "use GET"},
@@ -262,8 +281,10 @@ func TestRefusals(t *testing.T) {
 		{"DELETE", "/api/dlq/0/0", "", 405, "use GET"},
 		{"POST", "/api/dlq/replay", `{"dryrun":true}`, 400, `unknown field \"dryrun\"`},
 		{"POST", "/api/dlq/replay", `{`, 400, "read the body"},
+		{"POST", "/api/dlq/replay", `{"by":"ana"},"dry_run":true}`, 400, "something follows"},
 		{"POST", "/api/dlq/replay", `{"value":"` + strings.Repeat("x", 2<<20) + `"}`, 400, "--value-file"},
 		{"POST", "/api/dlq/replay", `{"partition":0}`, 400, "go together"},
+		{"POST", "/api/dlq/replay", `{"limit":-1}`, 400, "from 1 to 10000"},
 		{"POST", "/api/dlq/replay", `{"limit":10001}`, 400, "from 1 to 10000"},
 		{"POST", "/api/dlq/replay", `{"value":"x"}`, 400, "a value mends one record"},
 		{"POST", "/api/dlq/replay", `{"value":"x","value_base64":"eA==","partition":0,"offset":0}`, 400, "both given"},
@@ -297,6 +318,97 @@ func TestReplayThatEnds(t *testing.T) {
 			if code != http.StatusBadGateway || !strings.Contains(answer, want) {
 				t.Errorf("%s: %d %s, want %s", body, code, answer, want)
 			}
+		}
+	}
+}
+
+// A replay of one record ends with what became of it.
+func TestOneThatCannotBeSent(t *testing.T) {
+	s, h := newServer(t)
+	s.put("a-dlq", good, deadletters.Place{Topic: "elsewhere", Offset: 14}, header("reason", "syntax"))
+	s.refuses = errors.New("it is too large")
+	for body, want := range map[string]struct {
+		code int
+		says string
+	}{
+		`{"partition":0,"offset":0}`: {http.StatusBadGateway, "it is too large"},
+		`{"partition":0,"offset":2}`: {http.StatusGone, "it was deleted"},
+		`{"partition":0,"offset":3}`: {http.StatusConflict, "elsewhere"},
+	} {
+		if code, answer := ask(t, h, "POST", "/api/dlq/replay", body); code != want.code || !strings.Contains(answer, want.says) {
+			t.Errorf("%s: %d %s, want %d, %q", body, code, answer, want.code, want.says)
+		}
+	}
+}
+
+// What is not said is bounded, and what is said of a replay and of a list means the same.
+func TestHowManyAndWhich(t *testing.T) {
+	s := &shelf{records: map[string][]deadletters.Record{}}
+	h := newServerOn(t, s, true)
+	for i := range int64(1500) {
+		s.put("a-dlq", "{", deadletters.Place{Topic: []string{"rag-traces", "dialog"}[i/1000], Offset: i}, header("reason", "syntax"))
+	}
+	var l api.List
+	if askFor(t, h, "GET", "/api/dlq", "", &l); len(l.Rows) != 100 || l.Next == nil || *l.Next != "0:0-1400" {
+		t.Errorf("a list has %d rows, next %v", len(l.Rows), l.Next)
+	}
+	var r api.Result
+	if askFor(t, h, "POST", "/api/dlq/replay", `{"dry_run":true}`, &r); r.Matched != 1000 || r.Next == nil || *r.Next != "0:1000-1501" {
+		t.Errorf("a replay has %d letters, next %v", r.Matched, r.Next)
+	}
+	var rest api.Result
+	if askFor(t, h, "POST", "/api/dlq/replay", `{"dry_run":true,"cursor":"0:1000-1501"}`, &rest); rest.Matched != 500 || rest.Rows[0].Offset != 1000 || rest.Next != nil {
+		t.Errorf("it goes on with %d letters, next %v", rest.Matched, rest.Next)
+	}
+	// They come a millisecond apart.
+	const from, to = "2026-11-28T12:00:00.990Z", "2026-11-28T12:00:01.005Z"
+	for body, want := range map[string][2]int64{
+		`{"source_topic":"rag-traces"}`:                                     {0, 999},
+		`{"source_topic":"dialog"}`:                                         {1000, 1499},
+		`{"from":"` + from + `","to":"` + to + `"}`:                         {990, 1004},
+		`{"from":"` + from + `","to":"` + to + `","source_topic":"dialog"}`: {1000, 1004},
+	} {
+		var which map[string]string
+		if err := json.Unmarshal([]byte(body), &which); err != nil {
+			t.Fatal(err)
+		}
+		query := url.Values{"limit": {"1000"}}
+		for name, value := range which {
+			query.Set(name, value)
+		}
+		askFor(t, h, "GET", "/api/dlq?"+query.Encode(), "", &l)
+		askFor(t, h, "POST", "/api/dlq/replay", `{"dry_run":true,`+body[1:], &r)
+		n := len(l.Rows)
+		if int64(n) != want[1]-want[0]+1 || l.Rows[0].Offset != want[1] || l.Rows[n-1].Offset != want[0] {
+			t.Errorf("a list of %s has %d rows, want %d", body, n, want)
+		}
+		if n = len(r.Rows); int64(n) != want[1]-want[0]+1 || r.Rows[0].Offset != want[0] || r.Rows[n-1].Offset != want[1] {
+			t.Errorf("a replay of %s has %d rows, want %d", body, n, want)
+		}
+	}
+}
+
+// How often a record was replayed stands in its headers: those of the letter, or of the
+// original where the letter is a note.
+func TestReplaysOfALetter(t *testing.T) {
+	s, h := newServer(t)
+	m := deadletters.Mark{Replay: "R7", By: "ana", At: now, Of: deadletters.Place{Topic: "a-dlq", Offset: 1}, Reason: "syntax", Before: 2}
+	s.put("a-dlq", good, deadletters.Place{Topic: "rag-traces", Offset: 20}, header("reason", "syntax"))
+	letter := &s.records["a-dlq"][3]
+	letter.Headers = slices.Insert(letter.Headers, 1, m.Headers()...) // before those of ours
+	s.records["rag-traces"] = []deadletters.Record{{Topic: "rag-traces", Timestamp: now.UnixMilli(), Value: []byte(good), Headers: m.Headers()}}
+	s.put("a-late", "{}", deadletters.Place{Topic: "rag-traces"}, header("reason", "watermark"), header("lateness_ms", "0"))
+	s.records["a-late"][2].Headers[4] = header(deadletters.HeaderTimestamp, strconv.FormatInt(now.UnixMilli(), 10))
+	var l api.List
+	askFor(t, h, "GET", "/api/dlq?limit=1", "", &l)
+	if r := l.Rows[0]; r.Replays == nil || *r.Replays != 3 || r.Replay == nil || *r.Replay != "R7" {
+		t.Errorf("a list tells %v of %+v", r.Replays, r)
+	}
+	for _, path := range []string{"/api/dlq/0/3", "/api/dlq/0/2?topic=late"} {
+		var one api.Shown
+		askFor(t, h, "GET", path, "", &one)
+		if one.Replays == nil || *one.Replays != 3 || one.Replay == nil || *one.Replay != "R7" {
+			t.Errorf("%s tells %v of %+v", path, one.Replays, one)
 		}
 	}
 }

@@ -1,15 +1,19 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ragstreams/traces"
@@ -182,6 +186,94 @@ func TestSearchesAreBounded(t *testing.T) {
 	}
 }
 
+// A search has its time, and ends with it.
+func TestSearchesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &endless{memory{values: []string{"{}"}}, make(chan struct{}, 1)}
+		h := api.Handler(api.Options{Finder: &traces.Finder{Log: log}, Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} }})
+		began := time.Now()
+		code, body := get(t, h, "/api/traces/a")
+		if took := time.Since(began); code != 504 || took != 40*time.Second || at(body, "hint") != "give at, a time near which it was" {
+			t.Errorf("after %s: %d %v", took, code, body)
+		}
+	})
+}
+
+// What tables know of a trace is looked at first, unless who asks knows better.
+func TestHint(t *testing.T) {
+	m := &memory{}
+	for range 1000 {
+		m.values = append(m.values, `{"event_type":"x"}`)
+	}
+	m.values[500] = `{"event_type":"answer_returned","trace_id":"mine"}`
+	asked := 0
+	h := api.Handler(api.Options{Finder: &traces.Finder{Log: m}, Hint: func(id string) (*traces.Place, time.Time) {
+		if asked++; id != "mine" {
+			t.Errorf("asked for %q", id)
+		}
+		return &traces.Place{Topic: "rag-traces", Offset: 500}, time.Time{}
+	}})
+	_, body := get(t, h, "/api/traces/nobody's?at=5&after="+base64.RawURLEncoding.EncodeToString([]byte(`{"rag-traces":{"0":9}}`)))
+	if asked != 0 || at(body, "found") != false {
+		t.Errorf("asked %d times, %v", asked, body)
+	}
+	for path, want := range map[string]int{"": 1, "?margin=20s": 1, "?at=rag-traces/0@500": 0, "?at=2026-03-01T12:08:20Z": 0, "?after=eyJyYWctdHJhY2VzIjp7IjAiOjkwMH19": 0} {
+		asked = 0
+		code, body := get(t, h, "/api/traces/mine"+path)
+		if code != 200 || asked != want {
+			t.Errorf("%q: %d after %d hints, want %d: %v", path, code, asked, want, body)
+		}
+		if n := at(body, "search.records").(float64); want > 0 && n > 50 {
+			t.Errorf("%q: %v records are read in spite of the hint", path, n)
+		}
+	}
+}
+
+// failing is a Log that cannot be read again.
+type failing struct {
+	memory
+	scans int
+}
+
+// Scan implements traces.Log.
+func (f *failing) Scan(ctx context.Context, parts traces.Parts, may func([]byte) bool, visit func(*traces.Record) error) (traces.Read, error) {
+	if f.scans++; f.scans > 1 {
+		return traces.Read{}, errors.New("Kafka is away")
+	}
+	return f.memory.Scan(ctx, parts, may, visit)
+}
+
+// A part of a trace is not told of as if it were all.
+func TestHalfATrace(t *testing.T) {
+	m := &failing{}
+	for range 30 {
+		m.values = append(m.values, `{"event_type":"x","trace_id":"mine"}`)
+	}
+	h := api.Handler(api.Options{Finder: &traces.Finder{Log: m}, Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} }})
+	code, body := get(t, h, "/api/traces/mine?at=rag-traces/0@15")
+	if code != 503 || !strings.Contains(fmt.Sprint(body["error"]), "Kafka is away") || at(body, "search.stopped") != "error" || at(body, "found") != true {
+		t.Errorf("%d %v", code, body)
+	}
+}
+
+// What was searched is told in order, and the first step may be the slowest.
+func TestAnswerOfWhatWasFound(t *testing.T) {
+	f := &traces.Found{Searched: traces.Searched{"a": {}, "b": {}}}
+	for p := range int32(20) {
+		f.Searched["a"][p], f.Searched["b"][p] = []traces.Span{{To: 1}}, []traces.Span{{To: 1}}
+	}
+	f.Events = []traces.Event{{Type: "llm_call_completed", Stage: "generate", Time: noon, Duration: time.Second, HasDuration: true}}
+	a := api.NewAnswer("mine", f)
+	if !slices.IsSortedFunc(a.Search.Parts, func(a, b api.Part) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	}) || len(a.Search.Parts) != 40 {
+		t.Errorf("parts %v", a.Search.Parts)
+	}
+	if a.Slowest == nil || *a.Slowest != 0 {
+		t.Errorf("the slowest step is %v of %v", a.Slowest, a.Steps)
+	}
+}
+
 // A search that takes too long tells what it has read, and how to go on.
 func TestTakesTooLong(t *testing.T) {
 	m := &slow{memory: memory{}}
@@ -190,7 +282,7 @@ func TestTakesTooLong(t *testing.T) {
 	}
 	h := api.Handler(api.Options{Finder: &traces.Finder{Log: m}, Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} }})
 	code, body := get(t, h, "/api/traces/a")
-	if code != 504 || at(body, "search.stopped") != "error" || at(body, "search.records") != 100_000.0 || at(body, "search.parts.0.from_offset") != 300_000.0 {
+	if code != 504 || at(body, "search.stopped") != "error" || at(body, "search.records") != 100_000.0 || at(body, "search.parts.0.from_offset") != 300_000.0 || !strings.Contains(fmt.Sprint(body["hint"]), "search.next as after") {
 		t.Fatalf("%d %v", code, body)
 	}
 	m.fast = true
@@ -226,6 +318,9 @@ func TestRefused(t *testing.T) {
 		"/api/traces/a?at=5&at=6":                 "2 times",
 		"/api/traces/a?at=noon":                   "a place such as rag-traces/0@17",
 		"/api/traces/a?margin=1":                  "margin is",
+		"/api/traces/a?margin=0s":                 "margin is",
+		"/api/traces/a?margin=24h1s":              "margin is",
+		"/api/traces/a?after=e30":                 "no cursor", // {}
 		"/api/traces/a?after=x":                   "no cursor",
 		"/api/traces/a?at=secret/0@1":             "secret/0@1 is in no source topic: those are rag-traces",
 		"/api/traces/a?at=5%":                     "invalid URL escape",
