@@ -243,6 +243,8 @@ func TestBadRequestsSayWhatIsAccepted(t *testing.T) {
 		{404, "/api/tables/trafic", []string{`"trafic"`, "traffic"}},
 		{404, "/api/nothing", []string{"/api/nothing", "/api/tables"}},
 		{400, "/api/tables/traffic?tenat=acme", []string{`"tenat"`, `"tenant"`}},
+		{400, "/api/tables/traffic?tenant=acme%&window=5m", []string{`tenant=acme%&window=5m`, `invalid URL escape "%"`, "%25"}},
+		{400, "/api/tables/traffic?tenant=acme;x", []string{"tenant=acme;x", "semicolon", "%3B"}},
 		{400, "/api/tables/traffic?count=3", []string{`"count"`, "no text", "tenant"}},
 		{400, "/api/tables/traffic?window=5", []string{`window is "5"`, "5m"}},
 		{400, "/api/tables/traffic?window=-5s", []string{`window is "-5s"`}},

@@ -38,7 +38,12 @@ var followed = []string{"/api/tables", "/api/v2/alerts", "/readyz"}
 func Stream(get http.Handler) http.Handler {
 	var open atomic.Int64
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		paths := r.URL.Query()["path"]
+		values, err := answers.Query(r)
+		if err != nil {
+			answers.Fail(w, http.StatusBadRequest, err.Error(), answers.HowToEscape)
+			return
+		}
+		paths := values["path"]
 		if len(paths) == 0 || len(paths) > maxPaths {
 			answers.Fail(w, http.StatusBadRequest, fmt.Sprintf("%d paths are given", len(paths)), fmt.Sprintf("give 1 to %d, such as path=%%2Fapi%%2Ftables%%2Ftraffic", maxPaths))
 			return

@@ -97,8 +97,10 @@ func TestStreamRefuses(t *testing.T) {
 	defer server.Close()
 	refused := func(code int, query, says string) {
 		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // of a stream that is open all the same
+		defer cancel()
 		w := httptest.NewRecorder()
-		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/stream"+query, nil))
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/stream"+query, nil))
 		if w.Code != code || !strings.Contains(w.Body.String(), says) {
 			t.Errorf("%s: %d %s, want %d, %q", query, w.Code, w.Body, code, says)
 		}
@@ -106,6 +108,7 @@ func TestStreamRefuses(t *testing.T) {
 	refused(400, "", "0 paths")
 	refused(400, "?"+strings.Repeat("path=/readyz&", 17), "17 paths")
 	refused(400, "?path=/api/stream?path=/readyz", "paths begin with /api/tables")
+	refused(400, "?path=/readyz&path=/api/tables%", "invalid URL escape")
 	refused(400, "?path=/metrics", "paths begin with /api/tables")
 	for range 64 {
 		ctx, cancel := context.WithCancel(t.Context())

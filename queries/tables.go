@@ -109,7 +109,12 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := a.o.Tables[i]
-	p, err := parseParams(r.URL.Query(), t)
+	values, err := answers.Query(r)
+	if err != nil {
+		answers.Fail(w, http.StatusBadRequest, err.Error(), answers.HowToEscape)
+		return
+	}
+	p, err := parseParams(values, t)
 	if err != nil {
 		hint := ""
 		if bad := (badParam{}); errors.As(err, &bad) {

@@ -118,7 +118,10 @@ func (s *server) with(w http.ResponseWriter, serve func(box *deadletters.Box) er
 
 func (s *server) list(w http.ResponseWriter, r *http.Request) {
 	s.with(w, func(box *deadletters.Box) error {
-		q := r.URL.Query()
+		q, err := answers.Query(r)
+		if err != nil {
+			return badParam{err.Error(), answers.HowToEscape}
+		}
 		if err := known(q, "topic", "reason", "source_topic", "from", "to", "limit", "cursor"); err != nil {
 			return err
 		}
@@ -214,7 +217,10 @@ func cursor(text string) (deadletters.Spans, error) {
 
 func (s *server) show(w http.ResponseWriter, r *http.Request) {
 	s.with(w, func(box *deadletters.Box) error {
-		q := r.URL.Query()
+		q, err := answers.Query(r)
+		if err != nil {
+			return badParam{err.Error(), answers.HowToEscape}
+		}
 		if err := known(q, "topic"); err != nil {
 			return err
 		}
