@@ -98,9 +98,13 @@ func (s *server) with(w http.ResponseWriter, serve func(box *deadletters.Box) er
 		defer done()
 		err = serve(box)
 	}
-	if err == nil {
-		return
+	if err != nil {
+		fail(w, err)
 	}
+}
+
+// fail answers with an error.
+func fail(w http.ResponseWriter, err error) {
 	var bad badParam
 	var wish deadletters.BadWish
 	switch {
@@ -267,10 +271,10 @@ type Wish struct {
 	ValueBase64 []byte  `json:"value_base64,omitempty"`
 }
 
-// wish understands a request.
-func (s *server) wish(r *http.Request) (out deadletters.Wish, err error) {
+// wish reads and understands a request.
+func (s *server) wish(w http.ResponseWriter, r *http.Request) (out deadletters.Wish, err error) {
 	var in Wish
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return out, badParam{"read the body: " + err.Error(), fmt.Sprintf("a body has at most %d bytes; `analytics dlq replay --value-file` sends larger values", maxBody)}
 	}
@@ -317,18 +321,18 @@ func (s *server) replay(w http.ResponseWriter, r *http.Request) {
 		answers.Fail(w, http.StatusUnsupportedMediaType, "the body is no JSON", "want Content-Type: application/json")
 		return
 	}
+	// Whoever is slow to say what it wants keeps nobody else waiting.
+	wish, err := s.wish(w, r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
 	if !s.replaying.TryLock() {
 		answers.Fail(w, http.StatusConflict, "another replay runs on this instance", "try again when it has ended")
 		return
 	}
 	defer s.replaying.Unlock()
-	s.with(w, func(box *deadletters.Box) error {
-		wish, err := s.wish(r)
-		if err != nil {
-			return err
-		}
-		return s.run(r.Context(), w, box, wish)
-	})
+	s.with(w, func(box *deadletters.Box) error { return s.run(r.Context(), w, box, wish) })
 }
 
 func (s *server) run(ctx context.Context, w http.ResponseWriter, box *deadletters.Box, wish deadletters.Wish) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -301,6 +302,26 @@ func TestReplayThatEnds(t *testing.T) {
 				t.Errorf("%s: %d %s, want %s", body, code, answer, want)
 			}
 		}
+	}
+}
+
+// A client that keeps its body back keeps no other from replaying.
+func TestReplayWaitsForNoBody(t *testing.T) {
+	s, h := newServer(t)
+	body, write := io.Pipe()
+	slow := httptest.NewRequest("POST", "/api/dlq/replay", body)
+	slow.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() { defer close(done); h.ServeHTTP(w, slow) }()
+	io.WriteString(write, `{"dry_run":`) // returns once it is being read
+	if code, answer := ask(t, h, "POST", "/api/dlq/replay", `{"limit":1}`); code != 200 || len(s.sent) != 1 {
+		t.Errorf("beside it: %d %s", code, answer)
+	}
+	io.WriteString(write, "true}")
+	write.Close()
+	if <-done; w.Code != 200 || len(s.sent) != 1 {
+		t.Errorf("the slow one: %d %s", w.Code, w.Body)
 	}
 }
 
