@@ -271,17 +271,34 @@ type Wish struct {
 	ValueBase64 []byte  `json:"value_base64,omitempty"`
 }
 
+// body reads what a request says, which is one object and nothing else: what is mistyped
+// must not send.
+func body(w http.ResponseWriter, r *http.Request) (*Wish, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return nil, badParam{"read the body: " + err.Error(), fmt.Sprintf("send it at once, and at most %d bytes; `analytics dlq replay --value-file` sends larger values", maxBody)}
+	}
+	var in *Wish // stays nil with null
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	err = d.Decode(&in)
+	if err == nil && in == nil {
+		err = errors.New("it is null")
+	}
+	if _, more := d.Token(); err == nil && more != io.EOF {
+		err = errors.New("there is something behind the object")
+	}
+	if err != nil {
+		return nil, badParam{"read the body: " + err.Error(), `give a JSON object such as {"reason":"too_large","by":"ana","dry_run":true}`}
+	}
+	return in, nil
+}
+
 // wish reads and understands a request.
 func (s *server) wish(w http.ResponseWriter, r *http.Request) (out deadletters.Wish, err error) {
-	var in Wish
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	in, err := body(w, r)
 	if err != nil {
-		return out, badParam{"read the body: " + err.Error(), fmt.Sprintf("a body has at most %d bytes; `analytics dlq replay --value-file` sends larger values", maxBody)}
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields() // a mistyped dry_run must not send
-	if err := d.Decode(&in); err != nil {
-		return out, badParam{"read the body: " + err.Error(), `give a JSON object such as {"reason":"too_large","by":"ana","dry_run":true}`}
+		return out, err
 	}
 	if out.Topic, err = s.topic(in.Topic); err != nil {
 		return out, err
