@@ -140,7 +140,7 @@ func (b *Box) Replay(ctx context.Context, w Wish, tell func(Outcome)) (*Result, 
 	}
 	left, err := w.begin(all, w.Left)
 	if err != nil {
-		return nil, BadWish{err}
+		return nil, err
 	}
 	judge, err := b.Judge(ctx)
 	if err != nil {

@@ -257,6 +257,8 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/api/dlq?reason=empty;&limit=2", "", 400, "semicolon"},
 		{"GET", "/api/dlq?reason=too_large%", "", 400, "%25"},
 		{"GET", "/api/dlq/0/0?topic=late;", "", 400, "semicolon"},
+		{"GET", "/api/dlq?cursor=99:0-1", "", 400, "cursor names partition 99"},
+		{"POST", "/api/dlq/replay", `{"cursor":"99:0-1"}`, 400, "cursor names partition 99"},
 		{"GET", "/api/dlq/0/9", "", 404, "no dead letter is there"},
 		{"GET", "/api/dlq/0/x", "", 400, "0/x is no place"},
 		{"GET", "/api/dlq/0/0?raw=true", "", 400, "unknown parameter"},
