@@ -107,9 +107,31 @@ func TestStreamRefuses(t *testing.T) {
 	}
 	refused(400, "", "0 paths")
 	refused(400, "?"+strings.Repeat("path=/readyz&", 17), "17 paths")
-	refused(400, "?path=/api/stream?path=/readyz", "paths begin with /api/tables")
+	refused(400, "?path=/api/stream?path=/readyz", "paths are /api/tables")
+	for path, says := range map[string]string{
+		"/api/tables/traffic?format=csv":           "a stream tells JSON",
+		"/api/tables/traffic?window=5m&format=csv": "a stream tells JSON",
+		"/api/tables/../dlq":                       "paths are",
+		"/api/tables/..":                           "paths are",
+		"/api/tables/%2e%2e":                       "paths are",
+		"/api/tables/.":                            "paths are",
+		"/api/tables/":                             "paths are",
+		"/api/tables//traffic":                     "paths are",
+		"/api/tables/traffic/x":                    "paths are",
+		"/api/tablesx":                             "paths are",
+		"/api/v2/alertsx":                          "paths are",
+		"/api/v2/alerts/x":                         "paths are",
+		"/readyz/":                                 "paths are",
+		"http://a/readyz":                          "paths are",
+		"//a/readyz":                               "paths are",
+		"":                                         "paths are",
+		"/api/tables/%zz":                          `invalid URL escape \"%zz\"`,
+		"/readyz#%zz":                              `invalid URL escape \"%zz\"`,
+	} {
+		refused(400, "?path=/readyz&path="+url.QueryEscape(path), says)
+	}
 	refused(400, "?path=/readyz&path=/api/tables%", "invalid URL escape")
-	refused(400, "?path=/metrics", "paths begin with /api/tables")
+	refused(400, "?path=/metrics", "paths are /api/tables")
 	for range 64 {
 		ctx, cancel := context.WithCancel(t.Context())
 		streams = append(streams, cancel)

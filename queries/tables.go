@@ -116,11 +116,7 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 	}
 	p, err := parseParams(values, t)
 	if err != nil {
-		hint := ""
-		if bad := (badParam{}); errors.As(err, &bad) {
-			hint = bad.hint
-		}
-		answers.Fail(w, http.StatusBadRequest, err.Error(), hint)
+		refuse(w, err)
 		return
 	}
 	if progress, missing := t.Recovery(); missing != "" {
@@ -154,6 +150,15 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		head.Step = new(millis(got.Step).Seconds())
 	}
 	writeJSON(w, head, rows)
+}
+
+// refuse answers with what is wrong with a request.
+func refuse(w http.ResponseWriter, err error) {
+	hint := ""
+	if bad := (badParam{}); errors.As(err, &bad) {
+		hint = bad.hint
+	}
+	answers.Fail(w, http.StatusBadRequest, err.Error(), hint)
 }
 
 func (p params) matches(row Row) bool {
