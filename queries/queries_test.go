@@ -228,6 +228,7 @@ func TestLimitSaysThatItCut(t *testing.T) {
 	if got := a.ask(200, "/api/tables/traffic?limit=1"); len(got.Rows) != 1 || !got.Truncated {
 		t.Errorf("limit=1: %d rows, truncated %v", len(got.Rows), got.Truncated)
 	}
+	a.ask(200, "/api/tables/traffic?limit=1000000")
 	if got := a.ask(200, "/api/tables/traffic?limit=2"); len(got.Rows) != 2 || got.Truncated {
 		t.Errorf("limit=2: %d rows, truncated %v", len(got.Rows), got.Truncated)
 	}
@@ -258,7 +259,8 @@ func TestBadRequestsSayWhatIsAccepted(t *testing.T) {
 		{400, "/api/tables/traffic?from=yesterday&to=1772366410", []string{`from is "yesterday"`, "Unix seconds"}},
 		{400, "/api/tables/traffic?from=1772366410&to=1772366410", []string{"not after"}},
 		{400, "/api/tables/traffic?from=1772366410&to=1772366420&window=5m", []string{"window"}},
-		{400, "/api/tables/traffic?limit=0", []string{`limit is "0"`, "positive"}},
+		{400, "/api/tables/traffic?limit=0", []string{`limit is "0"`, "from 1 to 1000000"}},
+		{400, "/api/tables/traffic?limit=1000001", []string{`limit is "1000001"`, "from 1 to 1000000"}},
 		{400, "/api/tables/traffic?format=xml", []string{`"xml"`, "csv"}},
 		{400, "/api/tables/traffic?by=count", []string{`by names "count"`, "tenant, app, event_type"}},
 		{400, "/api/tables/traffic?by=tenant,tenant", []string{`by names "tenant"`, "each once"}},
@@ -380,8 +382,13 @@ func TestConsole(t *testing.T) {
 			t.Errorf("%s = %d", file, got.Code)
 		}
 	}
-	if got := a.get("/nothing"); got.Code != 404 {
-		t.Errorf("/nothing = %d", got.Code)
+	if got := a.get("/uplot/uplot.js"); got.Code != 200 {
+		t.Errorf("/uplot/uplot.js = %d", got.Code)
+	}
+	for _, path := range []string{"/nothing", "/uplot", "/uplot/", "/uplot/%2e/"} {
+		if got := a.get(path); got.Code != 404 {
+			t.Errorf("%s = %d %s", path, got.Code, got.Body)
+		}
 	}
 }
 
