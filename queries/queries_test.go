@@ -301,6 +301,24 @@ func TestCSV(t *testing.T) {
 	}
 }
 
+// What a spreadsheet would take for a formula has an apostrophe in front, and nothing else
+// has one.
+func TestCSVHoldsNoFormulas(t *testing.T) {
+	for tenant, want := range map[string]string{
+		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(1)": "'@SUM(1)", "\t=1": "'\t=1", "\n=1": "'\n=1",
+		"\r=1": "'=1", // a CR within a line is not written
+		"a=1":  "a=1", "a@b": "a@b", " =1": " =1", "'=1": "'=1", "é": "é", "\"=1": "\"=1", "": "",
+	} {
+		a := newAPI(t)
+		a.row(1, tenant, "kotaemon", "user_query", tables.Traffic{Count: 1})
+		a.view.Recovered()
+		lines, err := csv.NewReader(a.get("/api/tables/traffic?format=csv&total=true&columns=tenant,count").Body).ReadAll()
+		if err != nil || len(lines) != 2 || lines[1][0] != want {
+			t.Errorf("tenant %q: %q, %v, want %q", tenant, lines, err, want)
+		}
+	}
+}
+
 func TestBeforeItIsRestoredTheAnswerIs503(t *testing.T) {
 	a := newAPI(t)
 	got := a.ask(503, "/api/tables/traffic")

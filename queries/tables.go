@@ -337,7 +337,7 @@ func csvText(v any) string {
 	case nil:
 		return ""
 	case string:
-		if v != "" && strings.ContainsRune("=+-@\t\r", rune(v[0])) {
+		if v != "" && strings.ContainsRune("=+-@\t\r\n", rune(v[0])) {
 			return "'" + v
 		}
 		return v
