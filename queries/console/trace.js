@@ -41,9 +41,9 @@ function step(s, answer, slowest) {
 }
 
 async function show() {
-  const id = decodeURIComponent(location.pathname.split("/").at(-1));
-  byId("id").value = id;
   try {
+    const id = decodeURIComponent(location.pathname.split("/").at(-1));
+    byId("id").value = id;
     const response = await fetch("../api/traces/" + encodeURIComponent(id) + location.search);
     const answer = await response.json();
     const search = answer.search;
@@ -67,7 +67,8 @@ async function show() {
     }
     byId("steps").replaceChildren(...answer.steps.map((s, i) => step(s, answer, i === answer.slowest_step)));
   } catch (e) {
-    byId("status").textContent = e instanceof TypeError ? "the program does not answer" : e.message;
+    if (e instanceof URIError) byId("status").textContent = "the address of this page ends with no trace id: it is no UTF-8";
+    else byId("status").textContent = e instanceof TypeError ? "the program does not answer" : e.message;
     byId("status").className = "bad";
   }
 }
