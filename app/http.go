@@ -13,6 +13,7 @@ import (
 // for ever, and the end of the program must not wait for one.
 const (
 	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second // of a whole request, so also of its body; an answer may take longer
 	idleTimeout       = 2 * time.Minute
 	shutdownTimeout   = 3 * time.Second
 )
@@ -30,7 +31,7 @@ func listen(address string) (net.Listener, error) {
 // serve answers on l until ctx ends.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	server := &http.Server{
-		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // or streams would never end
 	}
 	ended := make(chan error, 1)

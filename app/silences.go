@@ -145,7 +145,7 @@ func (s *silencing) forget(ctx context.Context) error {
 // alertsHandler serves alerts and silences; a is nil without rules.
 func alertsHandler(a *alerting, o *Options) http.Handler {
 	if a == nil {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, errNoRules.Error(), http.StatusNotFound) })
+		return api.Absent(errNoRules)
 	}
 	return api.Handler(api.Options{
 		Alerts: a.book.Rows, Silences: a.silencing.book, Save: a.silencing.save,

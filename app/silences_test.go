@@ -1,7 +1,10 @@
 package app
 
 import (
+	"encoding/json"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -36,5 +39,16 @@ func TestSilenceThatIsNotUnderstood(t *testing.T) {
 		if s.take(key, nil); (len(s.stages.notes.missing()) == 0) != (i == 1) {
 			t.Errorf("after %d of two tombstones: notes %v", i+1, s.stages.notes.missing())
 		}
+	}
+}
+
+// Without rules there are no alerts. That is said as Alertmanager says its errors, in JSON,
+// which streams tell.
+func TestAlertsWithoutRules(t *testing.T) {
+	w := httptest.NewRecorder()
+	alertsHandler(nil, nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v2/alerts", nil))
+	var why string
+	if err := json.Unmarshal(w.Body.Bytes(), &why); err != nil || w.Code != http.StatusNotFound || why != errNoRules.Error() {
+		t.Errorf("%d %s, %v", w.Code, w.Body, err)
 	}
 }

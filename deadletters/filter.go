@@ -89,7 +89,8 @@ func ParseSpans(text string) (Spans, error) {
 	return spans, nil
 }
 
-// begin returns what is to be looked at: what a cursor says is left, or all there is.
+// begin returns what is to be looked at: what a cursor says is left, or all there is. An
+// error is a BadWish.
 func (f *Filter) begin(all, left Spans) (Spans, error) {
 	spans := maps.Clone(all)
 	for p := range spans {
@@ -107,7 +108,7 @@ func (f *Filter) begin(all, left Spans) (Spans, error) {
 	}
 	for p := range left {
 		if _, there := all[p]; !there {
-			return nil, fmt.Errorf("cursor names partition %d, which the topic does not have: give the one that the answer before ended with", p)
+			return nil, BadWish{fmt.Errorf("cursor names partition %d, which the topic does not have: give the one that the answer before ended with", p)}
 		}
 	}
 	return spans, nil

@@ -31,7 +31,7 @@ type Wish struct {
 	Limit int   // of letters that match; 0: none
 
 	ID     string // of the replay; "": a new one
-	By     string // who wants it
+	By     string // who wants it; a dry run needs nobody
 	DryRun bool   // send nothing
 	Force  bool   // send also what will surely come back
 	// Value is sent instead of the original's, of one letter only, if Mended says so.
@@ -42,7 +42,7 @@ type Wish struct {
 // validate reports what cannot work.
 func (w *Wish) validate() error {
 	switch {
-	case w.By == "":
+	case w.By == "" && !w.DryRun: // which leaves no mark
 		return errors.New("a replay needs somebody who wants it: say who you are (by)")
 	case len(w.By) > maxName:
 		return fmt.Errorf("by has %d bytes: want at most %d", len(w.By), maxName)
@@ -140,7 +140,7 @@ func (b *Box) Replay(ctx context.Context, w Wish, tell func(Outcome)) (*Result, 
 	}
 	left, err := w.begin(all, w.Left)
 	if err != nil {
-		return nil, BadWish{err}
+		return nil, err
 	}
 	judge, err := b.Judge(ctx)
 	if err != nil {

@@ -423,6 +423,7 @@ func TestReplayThatFails(t *testing.T) {
 func TestWishesThatCannotBe(t *testing.T) {
 	for want, w := range map[string]Wish{
 		"say who you are":          {},
+		"by has 129 bytes: want":   {By: strings.Repeat("b", maxName+1), DryRun: true},
 		"by has 129 bytes":         {By: strings.Repeat("b", maxName+1)},
 		"replay has 129 bytes":     {By: "a", ID: strings.Repeat("b", maxName+1)},
 		"a value mends one record": {By: "a", Mended: true},

@@ -164,6 +164,8 @@ func TestConsole(t *testing.T) {
 		t.Errorf("the page of a trace has %d steps, %d of them drawn, and says %q", steps, bars, tiles)
 	}
 	wide.shoot(t, "trace")
+	// An address that is no text is said to be none.
+	wide.run(t, chromedp.Navigate(strings.TrimSuffix(url, "/")+"/traces/%FF"), chromedp.Poll(`document.querySelector("#status").textContent.includes("no trace id")`, nil))
 	wide.fine(t, url)
 
 	phone := newBrowser(t, 390, 844)

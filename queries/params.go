@@ -17,6 +17,7 @@ import (
 const (
 	defaultWindow = 5 * time.Minute
 	defaultLimit  = 10_000
+	maxLimit      = 1_000_000 // some hundred megabytes of JSON, which are written in memory
 )
 
 // params is a request for a table, understood.
@@ -53,8 +54,8 @@ func parseParams(values url.Values, t Table) (params, error) {
 	}
 	if v := values.Get("limit"); v != "" {
 		var err error
-		if p.limit, err = strconv.Atoi(v); err != nil || p.limit < 1 {
-			return p, badParam{fmt.Sprintf("limit is %q", v), "give a positive number"}
+		if p.limit, err = strconv.Atoi(v); err != nil || p.limit < 1 || p.limit > maxLimit {
+			return p, badParam{fmt.Sprintf("limit is %q", v), fmt.Sprintf("give a number of rows from 1 to %d; by, columns and a shorter range make an answer smaller", maxLimit)}
 		}
 	}
 	switch v := values.Get("format"); v {

@@ -34,7 +34,7 @@ func Handler(o Options) http.Handler {
 	}
 	api := tableAPI{o}
 	mux := http.NewServeMux()
-	mux.Handle("/", security(http.FileServerFS(files)))
+	mux.Handle("/", security(http.FileServerFS(unlisted{files})))
 	mux.Handle("GET /traces/{trace_id}", security(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, files, "trace.html")
 	})))
@@ -54,6 +54,18 @@ func Handler(o Options) http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", o.ready)
 	return mux
+}
+
+// unlisted is a file system without its folders, of which FileServerFS would list the files.
+// The topmost stays: it has an index.
+type unlisted struct{ fs.FS }
+
+// Open implements fs.FS.
+func (u unlisted) Open(name string) (fs.File, error) {
+	if info, err := fs.Stat(u.FS, name); err == nil && info.IsDir() && name != "." {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return u.FS.Open(name)
 }
 
 // security keeps the console to its own files.

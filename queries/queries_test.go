@@ -228,6 +228,7 @@ func TestLimitSaysThatItCut(t *testing.T) {
 	if got := a.ask(200, "/api/tables/traffic?limit=1"); len(got.Rows) != 1 || !got.Truncated {
 		t.Errorf("limit=1: %d rows, truncated %v", len(got.Rows), got.Truncated)
 	}
+	a.ask(200, "/api/tables/traffic?limit=1000000")
 	if got := a.ask(200, "/api/tables/traffic?limit=2"); len(got.Rows) != 2 || got.Truncated {
 		t.Errorf("limit=2: %d rows, truncated %v", len(got.Rows), got.Truncated)
 	}
@@ -243,6 +244,8 @@ func TestBadRequestsSayWhatIsAccepted(t *testing.T) {
 		{404, "/api/tables/trafic", []string{`"trafic"`, "traffic"}},
 		{404, "/api/nothing", []string{"/api/nothing", "/api/tables"}},
 		{400, "/api/tables/traffic?tenat=acme", []string{`"tenat"`, `"tenant"`}},
+		{400, "/api/tables/traffic?tenant=acme%&window=5m", []string{`tenant=acme%&window=5m`, `invalid URL escape "%"`, "%25"}},
+		{400, "/api/tables/traffic?tenant=acme;x", []string{"tenant=acme;x", "semicolon", "%3B"}},
 		{400, "/api/tables/traffic?count=3", []string{`"count"`, "no text", "tenant"}},
 		{400, "/api/tables/traffic?window=5", []string{`window is "5"`, "5m"}},
 		{400, "/api/tables/traffic?window=0s", []string{`window is "0s"`}},
@@ -259,7 +262,8 @@ func TestBadRequestsSayWhatIsAccepted(t *testing.T) {
 		{400, "/api/tables/traffic?from=yesterday&to=1772366410", []string{`from is "yesterday"`, "Unix seconds"}},
 		{400, "/api/tables/traffic?from=1772366410&to=1772366410", []string{"not after"}},
 		{400, "/api/tables/traffic?from=1772366410&to=1772366420&window=5m", []string{"window"}},
-		{400, "/api/tables/traffic?limit=0", []string{`limit is "0"`, "positive"}},
+		{400, "/api/tables/traffic?limit=0", []string{`limit is "0"`, "from 1 to 1000000"}},
+		{400, "/api/tables/traffic?limit=1000001", []string{`limit is "1000001"`, "from 1 to 1000000"}},
 		{400, "/api/tables/traffic?format=xml", []string{`"xml"`, "csv"}},
 		{400, "/api/tables/traffic?by=count", []string{`by names "count"`, "tenant, app, event_type"}},
 		{400, "/api/tables/traffic?by=tenant,tenant", []string{`by names "tenant"`, "each once"}},
@@ -340,6 +344,24 @@ func TestCSV(t *testing.T) {
 	}
 	if lines[1][0] != "'=cmd" {
 		t.Errorf("tenant = %q: a spreadsheet would run it", lines[1][0])
+	}
+}
+
+// What a spreadsheet would take for a formula has an apostrophe in front, and nothing else
+// has one.
+func TestCSVHoldsNoFormulas(t *testing.T) {
+	for tenant, want := range map[string]string{
+		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(1)": "'@SUM(1)", "\t=1": "'\t=1", "\n=1": "'\n=1",
+		"\r=1": "'=1", // a CR within a line is not written
+		"a=1":  "a=1", "a@b": "a@b", " =1": " =1", "'=1": "'=1", "é": "é", "\"=1": "\"=1", "": "",
+	} {
+		a := newAPI(t)
+		a.row(1, tenant, "kotaemon", "user_query", tables.Traffic{Count: 1})
+		a.view.Recovered()
+		lines, err := csv.NewReader(a.get("/api/tables/traffic?format=csv&total=true&columns=tenant,count").Body).ReadAll()
+		if err != nil || len(lines) != 2 || lines[1][0] != want {
+			t.Errorf("tenant %q: %q, %v, want %q", tenant, lines, err, want)
+		}
 	}
 }
 
@@ -424,8 +446,13 @@ func TestConsole(t *testing.T) {
 			t.Errorf("%s = %d", file, got.Code)
 		}
 	}
-	if got := a.get("/nothing"); got.Code != 404 {
-		t.Errorf("/nothing = %d", got.Code)
+	if got := a.get("/uplot/uplot.js"); got.Code != 200 {
+		t.Errorf("/uplot/uplot.js = %d", got.Code)
+	}
+	for _, path := range []string{"/nothing", "/uplot", "/uplot/", "/uplot/%2e/"} {
+		if got := a.get(path); got.Code != 404 {
+			t.Errorf("%s = %d %s", path, got.Code, got.Body)
+		}
 	}
 }
 

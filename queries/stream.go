@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -21,8 +23,25 @@ const (
 	streamTimeout = 10 * time.Second
 )
 
-// followed are what the paths of a Stream begin with: answers in JSON that cost little.
-var followed = []string{"/api/tables", "/api/v2/alerts", "/readyz"}
+// followed are the paths that a Stream takes: answers in JSON that cost little.
+var followed = []string{"/api/tables", "/api/tables/{table}", "/api/v2/alerts", "/api/v2/alerts/groups", "/readyz"}
+
+// follows reports what a Stream cannot follow: it would stay open and say nothing.
+func follows(address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return badParam{fmt.Sprintf("path is %q: %v", address, err), answers.HowToEscape}
+	}
+	table, ofTable := strings.CutPrefix(u.Path, "/api/tables/")
+	ofTable = ofTable && !strings.Contains(table, "/") && path.Clean(u.Path) == u.Path // it is no ..
+	switch {
+	case u.Scheme != "" || u.Host != "" || !ofTable && !slices.Contains(followed, u.Path):
+		return badParam{fmt.Sprintf("path is %q", address), "paths are " + strings.Join(followed, ", ") + ", with parameters or without"}
+	case ofTable && u.Query().Get("format") == "csv":
+		return badParam{fmt.Sprintf("path is %q", address), "leave format out: a stream tells JSON"}
+	}
+	return nil
+}
 
 // Stream returns what follows answers of get, as server-sent events (the HTML standard's
 // "Server-sent events"). Each parameter path is what one would GET, its query included:
@@ -38,14 +57,19 @@ var followed = []string{"/api/tables", "/api/v2/alerts", "/readyz"}
 func Stream(get http.Handler) http.Handler {
 	var open atomic.Int64
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		paths := r.URL.Query()["path"]
+		values, err := answers.Query(r)
+		if err != nil {
+			answers.Fail(w, http.StatusBadRequest, err.Error(), answers.HowToEscape)
+			return
+		}
+		paths := values["path"]
 		if len(paths) == 0 || len(paths) > maxPaths {
 			answers.Fail(w, http.StatusBadRequest, fmt.Sprintf("%d paths are given", len(paths)), fmt.Sprintf("give 1 to %d, such as path=%%2Fapi%%2Ftables%%2Ftraffic", maxPaths))
 			return
 		}
 		for _, path := range paths {
-			if !slices.ContainsFunc(followed, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
-				answers.Fail(w, http.StatusBadRequest, fmt.Sprintf("path is %q", path), "paths begin with "+strings.Join(followed, ", "))
+			if err := follows(path); err != nil {
+				refuse(w, err)
 				return
 			}
 		}

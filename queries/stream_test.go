@@ -124,7 +124,7 @@ func TestStreamOnWhichNothingHappens(t *testing.T) {
 		c := &client{ResponseRecorder: httptest.NewRecorder(), gone: began.Add(2500 * time.Millisecond)}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		query := "path=/api/tables/traffic%3Fformat=csv" + strings.Repeat("&path=/readyz", 15) // as many as may be
+		query := "path=/api/tables/traffic" + strings.Repeat("&path=/readyz", 15) // as many as may be
 		queries.Stream(mux).ServeHTTP(c, httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/stream?"+query, nil))
 		if took := time.Since(began); took != 3*time.Second {
 			t.Errorf("it ends after %s, want it to notice with the third second", took)
@@ -150,16 +150,41 @@ func TestStreamRefuses(t *testing.T) {
 	defer end()
 	refused := func(code int, query, says string) {
 		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // of a stream that is open all the same
+		defer cancel()
 		w := httptest.NewRecorder()
-		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/stream"+query, nil))
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/stream"+query, nil))
 		if w.Code != code || !strings.Contains(w.Body.String(), says) {
 			t.Errorf("%s: %d %s, want %d, %q", query, w.Code, w.Body, code, says)
 		}
 	}
 	refused(400, "", "0 paths")
 	refused(400, "?"+strings.Repeat("path=/readyz&", 17), "17 paths")
-	refused(400, "?path=/api/stream?path=/readyz", "paths begin with /api/tables")
-	refused(400, "?path=/metrics", "paths begin with /api/tables")
+	refused(400, "?path=/api/stream?path=/readyz", "paths are /api/tables")
+	for path, says := range map[string]string{
+		"/api/tables/traffic?format=csv":           "a stream tells JSON",
+		"/api/tables/traffic?window=5m&format=csv": "a stream tells JSON",
+		"/api/tables/../dlq":                       "paths are",
+		"/api/tables/..":                           "paths are",
+		"/api/tables/%2e%2e":                       "paths are",
+		"/api/tables/.":                            "paths are",
+		"/api/tables/":                             "paths are",
+		"/api/tables//traffic":                     "paths are",
+		"/api/tables/traffic/x":                    "paths are",
+		"/api/tablesx":                             "paths are",
+		"/api/v2/alertsx":                          "paths are",
+		"/api/v2/alerts/x":                         "paths are",
+		"/readyz/":                                 "paths are",
+		"http://a/readyz":                          "paths are",
+		"//a/readyz":                               "paths are",
+		"":                                         "paths are",
+		"/api/tables/%zz":                          `invalid URL escape \"%zz\"`,
+		"/readyz#%zz":                              `invalid URL escape \"%zz\"`,
+	} {
+		refused(400, "?path=/readyz&path="+url.QueryEscape(path), says)
+	}
+	refused(400, "?path=/readyz&path=/api/tables%", "invalid URL escape")
+	refused(400, "?path=/metrics", "paths are /api/tables")
 	for range 64 {
 		ctx, cancel := context.WithCancel(all)
 		streams = append(streams, cancel)

@@ -109,13 +109,14 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := a.o.Tables[i]
-	p, err := parseParams(r.URL.Query(), t)
+	values, err := answers.Query(r)
 	if err != nil {
-		hint := ""
-		if bad := (badParam{}); errors.As(err, &bad) {
-			hint = bad.hint
-		}
-		answers.Fail(w, http.StatusBadRequest, err.Error(), hint)
+		answers.Fail(w, http.StatusBadRequest, err.Error(), answers.HowToEscape)
+		return
+	}
+	p, err := parseParams(values, t)
+	if err != nil {
+		refuse(w, err)
 		return
 	}
 	if progress, missing := t.Recovery(); missing != "" {
@@ -149,6 +150,15 @@ func (a tableAPI) table(w http.ResponseWriter, r *http.Request) {
 		head.Step = new(millis(got.Step).Seconds())
 	}
 	writeJSON(w, head, rows)
+}
+
+// refuse answers with what is wrong with a request.
+func refuse(w http.ResponseWriter, err error) {
+	hint := ""
+	if bad := (badParam{}); errors.As(err, &bad) {
+		hint = bad.hint
+	}
+	answers.Fail(w, http.StatusBadRequest, err.Error(), hint)
 }
 
 func (p params) matches(row Row) bool {
@@ -327,7 +337,7 @@ func csvText(v any) string {
 	case nil:
 		return ""
 	case string:
-		if v != "" && strings.ContainsRune("=+-@\t\r", rune(v[0])) {
+		if v != "" && strings.ContainsRune("=+-@\t\r\n", rune(v[0])) {
 			return "'" + v
 		}
 		return v

@@ -34,6 +34,7 @@ import (
 	"ragstreams/alerts"
 	"ragstreams/alerts/match"
 	"ragstreams/alerts/silences"
+	"ragstreams/internal/answers"
 )
 
 // Options says what is served. All fields are required.
@@ -90,11 +91,25 @@ func answer(w http.ResponseWriter, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
+// Absent answers that nothing of this is served, and why.
+func Absent(why error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { refuse(w, http.StatusNotFound, why) })
+}
+
 // refuse answers with a JSON text, as Alertmanager does.
 func refuse(w http.ResponseWriter, status int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(err.Error())
+}
+
+// parameters returns those of a request.
+func parameters(r *http.Request) (url.Values, error) {
+	values, err := answers.Query(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, answers.HowToEscape)
+	}
+	return values, nil
 }
 
 type receiver struct {
@@ -125,7 +140,7 @@ type status struct {
 const stale = 5 * time.Minute
 
 func (s server) alerts(w http.ResponseWriter, r *http.Request) {
-	if list, err := s.find(r.URL.Query()); err != nil {
+	if list, err := s.find(r); err != nil {
 		refuse(w, http.StatusBadRequest, err)
 	} else {
 		answer(w, list)
@@ -140,7 +155,7 @@ type group struct {
 }
 
 func (s server) groups(w http.ResponseWriter, r *http.Request) {
-	list, err := s.find(r.URL.Query())
+	list, err := s.find(r)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
@@ -153,7 +168,11 @@ func (s server) groups(w http.ResponseWriter, r *http.Request) {
 }
 
 // find returns the alerts that are asked for.
-func (s server) find(query url.Values) ([]alert, error) {
+func (s server) find(r *http.Request) ([]alert, error) {
+	query, err := parameters(r)
+	if err != nil {
+		return nil, err
+	}
 	filter, err := filters(query["filter"])
 	if err != nil {
 		return nil, err
@@ -276,7 +295,12 @@ func newSilence(s *silences.Silence, now time.Time) Silence {
 }
 
 func (s server) silences(w http.ResponseWriter, r *http.Request) {
-	filter, err := filters(r.URL.Query()["filter"])
+	query, err := parameters(r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	filter, err := filters(query["filter"])
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
@@ -360,12 +384,17 @@ func (s server) expire(w http.ResponseWriter, r *http.Request) {
 	if one == nil {
 		return
 	}
-	by := r.URL.Query().Get("by")
+	query, err := parameters(r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	by := query.Get("by")
 	if by == "" {
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)
 		by = "someone at " + host
 	}
-	change, err := one.Expire(by, r.URL.Query().Get("comment"), s.Now())
+	change, err := one.Expire(by, query.Get("comment"), s.Now())
 	if err != nil {
 		status := http.StatusBadRequest
 		if errors.Is(err, silences.ErrOver) {

@@ -253,6 +253,12 @@ func TestRefused(t *testing.T) {
 	var long api.Saved
 	d.ask("POST", "silences", wish, 200, &long)
 	d.ask("DELETE", "silence/"+long.ID+"?comment="+strings.Repeat("x", 5000), "", 400, &message)
+	for _, path := range []string{"GET alerts?filter=team%3Da%", "GET alerts/groups?silenced=false;", "GET silences?filter=a;b", "DELETE silence/" + long.ID + "?by=ana&comment=50%"} {
+		method, path, _ := strings.Cut(path, " ")
+		if d.ask(method, path, "", 400, &message); !strings.Contains(message, "read parameters") || !strings.Contains(message, "%25") {
+			t.Errorf("%s: %q", path, message)
+		}
+	}
 	d.ask("DELETE", "silence/"+long.ID, "", 200, &long)
 	res, err := http.Post(d.url+"silences", "application/x-www-form-urlencoded", strings.NewReader(wish))
 	if err != nil {

@@ -264,7 +264,7 @@ func replayLetters(ctx context.Context, env environment, args []string) error {
 	limit := fs.Int("limit", 0, "how many at most; 0: all")
 	dry := fs.Bool("dry-run", false, "send nothing; tell of each what would become of it")
 	force := fs.Bool("force", false, "send also what will surely come back: still poison, or still late")
-	by := fs.String("by", lookup(env.environ, "USER"), "who you are, a `name`")
+	by := fs.String("by", lookup(env.environ, "USER"), "who you are, a `name`; a dry run needs none")
 	id := fs.String("replay", "", "`id` of the replay that is gone on with; a new one if it is not given")
 	format := fs.String("format", "table", "`table` or json")
 	if err := parse(fs.FlagSet, args); err != nil {
@@ -273,6 +273,9 @@ func replayLetters(ctx context.Context, env environment, args []string) error {
 	asJSON, err := isJSON(*format)
 	if err != nil {
 		return err
+	}
+	if *by == "" && !*dry {
+		return errors.New("a replay needs somebody who wants it, and $USER is not set: give your name with --by")
 	}
 	w := deadletters.Wish{Limit: *limit, ID: *id, By: *by, DryRun: *dry, Force: *force}
 	if w.Filter, w.Left, err = filters.filter(time.Now()); err != nil {

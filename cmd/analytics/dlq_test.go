@@ -144,6 +144,8 @@ func TestDLQ(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "1 records could not be sent") || len(s.sent()) != 0 {
 		t.Errorf("dry run: %v, %d records", err, len(s.sent()))
 	}
+	// A container has no $USER, and a dry run needs none.
+	s.must([]string{"would go to rag-traces/1"}, "replay", "--dry-run", "--limit", "1", "--by", "")
 	s.must([]string{"1 of analytics-dlq matched, 1 sent (rag-traces 1), 0 skipped, 0 failed\n", "not looked at yet: --replay R1 --cursor 0:1-3"}, "replay", "--limit", "1", "--replay", "R1")
 	mended := filepath.Join(t.TempDir(), "value.json")
 	if err := os.WriteFile(mended, []byte(`{"event_type":"mended"}`), 0o600); err != nil {
@@ -194,7 +196,7 @@ func TestDLQRefuses(t *testing.T) {
 		"@9: no dead letter is there":       {"replay", "--partition", "0", "--offset", "9"},
 		"a value mends one record":          {"replay", "--value-file", os.DevNull},
 		"read the value to send":            {"replay", "--partition", "0", "--offset", "0", "--value-file", "/nowhere/x"},
-		"say who you are":                   {"replay", "--by", ""},
+		"give your name with --by":          {"replay", "--by", ""},
 		"--format is \"csv\"":               {"replay", "--format", "csv"},
 		"1 records could not be sent":       {"replay"},
 		"configuration:":                    {"list", "--config", "/nowhere/x"},

@@ -49,7 +49,7 @@ func TestReference(t *testing.T) {
 			fmt.Fprintf(&example, "%s: %q\n", one.key, value)
 		}
 	}
-	list.WriteString("# Metrics\n\nWhat `/metrics` shows. Each series of `rag_*` and `analytics_records*` is told by the instance that owns it: drop the `instance` label of those when several run, so that a move leaves one series. Histograms are classic and native at once; those of stages have exemplars with `trace_id`.\n\n" +
+	list.WriteString("# Metrics\n\nWhat `/metrics` shows. Each series of `rag_*` and `analytics_records*` is told by the instance that owns it, and each of `analytics_kafka_*` and `analytics_rabbitmq_*` by the one that watches: [drop the `instance` label](operations.md#several-instances) of those when several run, so that a move leaves one series. Histograms are classic and native at once; those of stages have exemplars with `trace_id`.\n\n" +
 		"| metric | type | labels | |\n|---|---|---|---|\n")
 	docs := metrics.Docs()
 	slices.SortStableFunc(docs, func(a, b metrics.Doc) int { return -strings.Compare(a.Name[:4], b.Name[:4]) }) // rag_* first

@@ -105,7 +105,7 @@ var allSettings = []setting{
 	{key: "retention.hours", value: func(s *settings) any { return &s.app.HourRetention }, help: "how long they are kept by the hour"},
 	{key: "retention.series", value: func(s *settings) any { return &s.app.Forget }, help: "silence after which a series and its totals are forgotten; 0: never"},
 	{key: "http.listen", value: func(s *settings) any { return &s.app.HTTPListen }, help: "address of console, API and metrics"},
-	{key: "http.content", value: func(s *settings) any { return &s.app.HTTPContent }, help: "let the API show what records hold, such as prompts, answers and user ids, to whoever reaches it; the commands show it always"},
+	{key: "http.content", value: func(s *settings) any { return &s.app.HTTPContent }, help: "let the API show what records hold, such as prompts, answers and user ids, to whoever reaches it; of the commands, `analytics dlq` shows it always, and `analytics trace` with `--content --format json`"},
 	{key: "log.level", value: func(s *settings) any { return &s.logLevel }, help: "`debug`, `info`, `warn` or `error`", check: oneOf("log.level", func(s *settings) string { return s.logLevel }, "debug", "info", "warn", "error")},
 	{key: "log.format", value: func(s *settings) any { return &s.logFormat }, help: "`text` or `json`", check: oneOf("log.format", func(s *settings) string { return s.logFormat }, "text", "json")},
 	{key: "data_dir", value: func(s *settings) any { return &s.dataDir }, help: "folder for what is kept on disk", later: true},

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -20,7 +21,7 @@ func runTrace(ctx context.Context, env environment, args []string) error {
 	at := fs.String("at", "", "near which it lies: a `place` such as rag-traces/0@17, an RFC 3339 time, or Unix seconds")
 	margin := fs.String("margin", "", "how `long` nothing of it may come, such as 2m")
 	after := fs.String("after", "", "search what is older than in the output before, a `text` that it told")
-	content := fs.Bool("content", false, "show what the records hold, which may be personal; with --format json")
+	content := fs.Bool("content", false, "show what the records hold, which may be personal; needs --format json")
 	format := fs.String("format", "table", "`table` or json")
 	ids, err := parseMixed(fs, args)
 	if err != nil {
@@ -32,6 +33,9 @@ func runTrace(ctx context.Context, env environment, args []string) error {
 	asJSON, err := isJSON(*format)
 	if err != nil {
 		return err
+	}
+	if *content && !asJSON {
+		return errors.New("--content needs --format json: the table does not show what records hold")
 	}
 	ask := traces.Ask{ID: ids[0], Content: *content}
 	if err := cmp.Or(traces.CheckID(ask.ID), api.Parse(&ask, *at, *margin, *after)); err != nil {

@@ -98,9 +98,13 @@ func (s *server) with(w http.ResponseWriter, serve func(box *deadletters.Box) er
 		defer done()
 		err = serve(box)
 	}
-	if err == nil {
-		return
+	if err != nil {
+		fail(w, err)
 	}
+}
+
+// fail answers with an error.
+func fail(w http.ResponseWriter, err error) {
 	var bad badParam
 	var wish deadletters.BadWish
 	switch {
@@ -118,7 +122,10 @@ func (s *server) with(w http.ResponseWriter, serve func(box *deadletters.Box) er
 
 func (s *server) list(w http.ResponseWriter, r *http.Request) {
 	s.with(w, func(box *deadletters.Box) error {
-		q := r.URL.Query()
+		q, err := answers.Query(r)
+		if err != nil {
+			return badParam{err.Error(), answers.HowToEscape}
+		}
 		if err := known(q, "topic", "reason", "source_topic", "from", "to", "limit", "cursor"); err != nil {
 			return err
 		}
@@ -214,7 +221,10 @@ func cursor(text string) (deadletters.Spans, error) {
 
 func (s *server) show(w http.ResponseWriter, r *http.Request) {
 	s.with(w, func(box *deadletters.Box) error {
-		q := r.URL.Query()
+		q, err := answers.Query(r)
+		if err != nil {
+			return badParam{err.Error(), answers.HowToEscape}
+		}
 		if err := known(q, "topic"); err != nil {
 			return err
 		}
@@ -261,21 +271,34 @@ type Wish struct {
 	ValueBase64 []byte  `json:"value_base64,omitempty"`
 }
 
-// wish understands a request.
-func (s *server) wish(r *http.Request) (out deadletters.Wish, err error) {
-	var in Wish
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+// body reads what a request says, which is one object and nothing else: what is mistyped
+// must not send.
+func body(w http.ResponseWriter, r *http.Request) (*Wish, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		return out, badParam{"read the body: " + err.Error(), fmt.Sprintf("a body has at most %d bytes; `analytics dlq replay --value-file` sends larger values", maxBody)}
+		return nil, badParam{"read the body: " + err.Error(), fmt.Sprintf("send it at once, and at most %d bytes; `analytics dlq replay --value-file` sends larger values", maxBody)}
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields() // a mistyped dry_run must not send
+	var in *Wish // stays nil with null
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
 	err = d.Decode(&in)
-	if _, more := d.Token(); err == nil && !errors.Is(more, io.EOF) { // nor one behind a brace too many
-		err = errors.New("something follows the JSON object")
+	if err == nil && in == nil {
+		err = errors.New("it is null")
+	}
+	if _, more := d.Token(); err == nil && more != io.EOF {
+		err = errors.New("there is something behind the object")
 	}
 	if err != nil {
-		return out, badParam{"read the body: " + err.Error(), `give a JSON object such as {"reason":"too_large","by":"ana","dry_run":true}`}
+		return nil, badParam{"read the body: " + err.Error(), `give a JSON object such as {"reason":"too_large","by":"ana","dry_run":true}`}
+	}
+	return in, nil
+}
+
+// wish reads and understands a request.
+func (s *server) wish(w http.ResponseWriter, r *http.Request) (out deadletters.Wish, err error) {
+	in, err := body(w, r)
+	if err != nil {
+		return out, err
 	}
 	if out.Topic, err = s.topic(in.Topic); err != nil {
 		return out, err
@@ -315,18 +338,18 @@ func (s *server) replay(w http.ResponseWriter, r *http.Request) {
 		answers.Fail(w, http.StatusUnsupportedMediaType, "the body is no JSON", "want Content-Type: application/json")
 		return
 	}
+	// Whoever is slow to say what it wants keeps nobody else waiting.
+	wish, err := s.wish(w, r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
 	if !s.replaying.TryLock() {
 		answers.Fail(w, http.StatusConflict, "another replay runs on this instance", "try again when it has ended")
 		return
 	}
 	defer s.replaying.Unlock()
-	s.with(w, func(box *deadletters.Box) error {
-		wish, err := s.wish(r)
-		if err != nil {
-			return err
-		}
-		return s.run(r.Context(), w, box, wish)
-	})
+	s.with(w, func(box *deadletters.Box) error { return s.run(r.Context(), w, box, wish) })
 }
 
 func (s *server) run(ctx context.Context, w http.ResponseWriter, box *deadletters.Box, wish deadletters.Wish) error {

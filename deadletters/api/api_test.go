@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -269,6 +270,11 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/api/dlq?from=noon", "", 400, `from is \"noon\"`},
 		{"GET", "/api/dlq?from=5&to=5", "", 400, "to is not after from"},
 		{"GET", "/api/dlq?cursor=x", "", 400, `cursor is \"x\"`},
+		{"GET", "/api/dlq?reason=empty;&limit=2", "", 400, "semicolon"},
+		{"GET", "/api/dlq?reason=too_large%", "", 400, "%25"},
+		{"GET", "/api/dlq/0/0?topic=late;", "", 400, "semicolon"},
+		{"GET", "/api/dlq?cursor=99:0-1", "", 400, "cursor names partition 99"},
+		{"POST", "/api/dlq/replay", `{"cursor":"99:0-1"}`, 400, "cursor names partition 99"},
 		{"GET", "/api/dlq/0/9", "", 404, "no dead letter is there"},
 		{"GET", "/api/dlq/0/x", "", 400, "0/x is no place"},
 		{"GET", "/api/dlq/-1/0", "", 400, "-1/0 is no place"},
@@ -281,7 +287,13 @@ func TestRefusals(t *testing.T) {
 		{"DELETE", "/api/dlq/0/0", "", 405, "use GET"},
 		{"POST", "/api/dlq/replay", `{"dryrun":true}`, 400, `unknown field \"dryrun\"`},
 		{"POST", "/api/dlq/replay", `{`, 400, "read the body"},
-		{"POST", "/api/dlq/replay", `{"by":"ana"},"dry_run":true}`, 400, "something follows"},
+		{"POST", "/api/dlq/replay", `{"by":"ana"},"dry_run":true}`, 400, "behind the object"},
+		{"POST", "/api/dlq/replay", ``, 400, "read the body"},
+		{"POST", "/api/dlq/replay", `null`, 400, "it is null"},
+		{"POST", "/api/dlq/replay", `[]`, 400, "read the body"},
+		{"POST", "/api/dlq/replay", `{"dry_run":true} garbage`, 400, "behind the object"},
+		{"POST", "/api/dlq/replay", `{"dry_run":true}{"dry_run":true}`, 400, "behind the object"},
+		{"POST", "/api/dlq/replay", `{"dry_run":true}}`, 400, "behind the object"},
 		{"POST", "/api/dlq/replay", `{"value":"` + strings.Repeat("x", 2<<20) + `"}`, 400, "--value-file"},
 		{"POST", "/api/dlq/replay", `{"partition":0}`, 400, "go together"},
 		{"POST", "/api/dlq/replay", `{"limit":-1}`, 400, "from 1 to 10000"},
@@ -410,6 +422,26 @@ func TestReplaysOfALetter(t *testing.T) {
 		if one.Replays == nil || *one.Replays != 3 || one.Replay == nil || *one.Replay != "R7" {
 			t.Errorf("%s tells %v of %+v", path, one.Replays, one)
 		}
+	}
+}
+
+// A client that keeps its body back keeps no other from replaying.
+func TestReplayWaitsForNoBody(t *testing.T) {
+	s, h := newServer(t)
+	body, write := io.Pipe()
+	slow := httptest.NewRequest("POST", "/api/dlq/replay", body)
+	slow.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() { defer close(done); h.ServeHTTP(w, slow) }()
+	io.WriteString(write, `{"dry_run":`) // returns once it is being read
+	if code, answer := ask(t, h, "POST", "/api/dlq/replay", `{"limit":1}`); code != 200 || len(s.sent) != 1 {
+		t.Errorf("beside it: %d %s", code, answer)
+	}
+	io.WriteString(write, "true}")
+	write.Close()
+	if <-done; w.Code != 200 || len(s.sent) != 1 {
+		t.Errorf("the slow one: %d %s", w.Code, w.Body)
 	}
 }
 

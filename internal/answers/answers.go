@@ -1,5 +1,5 @@
 // Package answers is what all HTTP surfaces have in common: how an answer in JSON is
-// written, what an error looks like, and how times are written and read.
+// written, what an error looks like, and how parameters and times are read.
 package answers
 
 import (
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -33,6 +34,19 @@ func Write(w http.ResponseWriter, code int, body any) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
 	w.Write(append(data, '\n'))
+}
+
+// HowToEscape is the hint for parameters that cannot be read.
+const HowToEscape = "write % as %25, ; as %3B, & as %26 and + as %2B in a value"
+
+// Query returns the parameters of a request. One that cannot be read is an error, where
+// r.URL.Query leaves it out: without a filter that was asked for, the answer is another one.
+func Query(r *http.Request) (url.Values, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("read parameters %q: %w", r.URL.RawQuery, err)
+	}
+	return values, nil
 }
 
 // Stamp writes a time.

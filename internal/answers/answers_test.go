@@ -1,8 +1,13 @@
 package answers_test
 
 import (
+	"encoding/json"
 	"math"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
 	"testing"
 
 	"ragstreams/internal/answers"
@@ -21,6 +26,29 @@ func TestParseTime(t *testing.T) {
 		got, err := answers.ParseTime(text)
 		if (err == nil) != (want != "") || err == nil && answers.Stamp(got) != want {
 			t.Errorf("%q: %s, %v, want %q", text, answers.Stamp(got), err, want)
+		}
+	}
+}
+
+func TestQuery(t *testing.T) {
+	for query, want := range map[string]string{
+		"a=1&b=%25+%3B&a=2": `{"a":["1","2"],"b":["% ;"]}`,
+		"":                  "{}",
+		"a=%&b=1":           "",
+		"a=%zz":             "",
+		"%=1":               "",
+		"a=1;b=2":           "",
+		"a=1;&b=2":          "",
+	} {
+		got, err := answers.Query(&http.Request{URL: &url.URL{RawQuery: query}})
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), strconv.Quote(query)) || got != nil {
+				t.Errorf("%q: %v, %v, want an error that tells it", query, got, err)
+			}
+			continue
+		}
+		if data, _ := json.Marshal(got); err != nil || string(data) != want {
+			t.Errorf("%q: %s, %v, want %s", query, data, err, want)
 		}
 	}
 }

@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"alerts/match":      {},
 	"alerts/policy":     {"alerts", "alerts/match"},
 	"alerts/silences":   {"alerts", "alerts/match"},
-	"alerts/api":        {"alerts", "alerts/match", "alerts/silences"},
+	"alerts/api":        {"alerts", "alerts/match", "alerts/silences", "internal/answers"},
 	"app":               {"alerts", "alerts/api", "alerts/policy", "alerts/rabbitmq", "alerts/rules", "alerts/silences", "codecs", "deadletters", "deadletters/api", "event", "kafka", "management", "metrics", "processors", "queries", "series", "tables", "traces", "traces/api", "views", "window"},
 	"cmd/analytics":     {"alerts/api", "alerts/match", "alerts/rules", "alerts/silences", "app", "deadletters", "deadletters/api", "generate", "grafana", "kafka", "metrics", "traces", "traces/api", "verify"},
 	"bench":             {"codecs", "event", "generate", "kafka", "tables", "verify", "e2e/servers"},

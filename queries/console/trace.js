@@ -41,9 +41,9 @@ function step(s, answer, slowest) {
 }
 
 async function show() {
-  const id = decodeURIComponent(location.pathname.split("/").at(-1));
-  byId("id").value = id;
   try {
+    const id = decodeURIComponent(location.pathname.split("/").at(-1));
+    byId("id").value = id;
     const response = await fetch("../api/traces/" + encodeURIComponent(id) + location.search);
     const answer = await response.json();
     const search = answer.search;
@@ -59,6 +59,7 @@ async function show() {
       return;
     }
     byId("status").textContent = new Date(answer.start).toLocaleString();
+    if (search.stopped !== "found") byId("searched").textContent += " There may be more of this trace: the search has reached a bound.";
     tile("duration", duration(answer.duration_seconds));
     tile("status", answer.status, answer.status === "error");
     if (answer.slowest_step !== null) {
@@ -67,7 +68,8 @@ async function show() {
     }
     byId("steps").replaceChildren(...answer.steps.map((s, i) => step(s, answer, i === answer.slowest_step)));
   } catch (e) {
-    byId("status").textContent = e instanceof TypeError ? "the program does not answer" : e.message;
+    if (e instanceof URIError) byId("status").textContent = "the address of this page ends with no trace id: it is no UTF-8";
+    else byId("status").textContent = e instanceof TypeError ? "the program does not answer" : e.message;
     byId("status").className = "bad";
   }
 }

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -118,7 +117,7 @@ const paramsHint = "parameters are at, a place or a time near which the trace wa
 // parse reads a request.
 func (o Options) parse(r *http.Request) (ask traces.Ask, err error) {
 	ask = traces.Ask{ID: r.PathValue("trace_id"), Content: o.Content}
-	q, err := url.ParseQuery(r.URL.RawQuery)
+	q, err := answers.Query(r)
 	if err := cmp.Or(traces.CheckID(ask.ID), err); err != nil {
 		return ask, err
 	}
