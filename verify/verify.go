@@ -43,7 +43,7 @@ func (c Client) Table(ctx context.Context, table string, query url.Values) (*Ans
 	if query == nil {
 		query = url.Values{}
 	}
-	query.Set("limit", "10000000")
+	query.Set("limit", "1000000") // the most that is accepted; an answer that is cut is an error
 	address := c.URL + "/api/tables/" + table + "?" + query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
