@@ -85,8 +85,8 @@ const (
 	scanMost     = 4 << 20
 	scanLeast    = 64 << 10
 	scanRecord   = 512 // bytes that a record takes, about
-	scanAttempts = 5
-	scanPause    = 100 * time.Millisecond // before another attempt, of a partition that moves
+	scanAttempts = 8
+	scanPause    = 250 * time.Millisecond // before another attempt, of a partition that moves: as long as metadata is kept
 )
 
 // Scanned is how much a Scan has read, what it was handed more than was asked for included.
