@@ -9,6 +9,7 @@ import (
 	"ragstreams/tables"
 	"ragstreams/traces"
 	"ragstreams/traces/api"
+	"ragstreams/views"
 )
 
 // Bounds of a search for a trace.
@@ -77,28 +78,37 @@ func tracesHandler(o *Options, r *readers) (h http.Handler, close func(), err er
 }
 
 // traceHint returns where an event of a trace lies, which samples of errors know, or when it
-// was, which exemplars of latencies do.
+// was, which exemplars of latencies do. Errors are asked first, all of them: they are far fewer,
+// and tell the place.
 func (r *readers) traceHint(id string) (at *traces.Place, around time.Time) {
-	for p := range r.stages.o.Partitions {
-		err := r.errors.Series(p, func(_ string, e *tables.Errors) {
-			for _, s := range []tables.Sample{e.Newest, e.Slowest} {
-				if s.TraceID == id && s.Topic != "" {
-					at = &traces.Place{Topic: s.Topic, Partition: s.Partition, Offset: s.Offset}
+	err := everySeries(r.errors, func(e *tables.Errors) {
+		for _, s := range []tables.Sample{e.Newest, e.Slowest} {
+			if s.TraceID == id && s.Topic != "" {
+				at = &traces.Place{Topic: s.Topic, Partition: s.Partition, Offset: s.Offset}
+			}
+		}
+	})
+	if err == nil && at == nil {
+		err = everySeries(r.latency, func(l *tables.Latency) {
+			for _, x := range []tables.Exemplar{l.Newest, l.Slowest} {
+				if x.TraceID == id {
+					around = time.UnixMilli(x.Time)
 				}
 			}
 		})
-		if err == nil && at == nil {
-			err = r.latency.Series(p, func(_ string, l *tables.Latency) {
-				for _, x := range []tables.Exemplar{l.Newest, l.Slowest} {
-					if x.TraceID == id {
-						around = time.UnixMilli(x.Time)
-					}
-				}
-			})
-		}
-		if err != nil {
-			r.stages.o.Logger.Warn("samples cannot be read, so a trace is searched for without a hint", "error", err)
-		}
+	}
+	if err != nil {
+		r.stages.o.Logger.Warn("samples cannot be read, so a trace is searched for without a hint", "error", err)
 	}
 	return at, around
+}
+
+// everySeries visits what every series of a table counted since it exists.
+func everySeries[M any, P tables.Measure[M]](v *views.View[M, P], visit func(sum *M)) error {
+	for p := range v.Partitions() {
+		if err := v.Series(p, func(_ string, sum *M) { visit(sum) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -140,7 +140,7 @@ func (f *Finder) Find(ctx context.Context, a Ask) (*Found, error) {
 	}
 	s := &search{
 		Finder: f, Ask: a, Found: &Found{Searched: Searched{}}, began: time.Now(),
-		needle: NewNeedle(a.ID), seen: map[Place]bool{}, json: codecs.JSON{MaxBytes: f.MaxBytes},
+		needle: newNeedle(a.ID), seen: map[Place]bool{}, json: codecs.JSON{MaxBytes: f.MaxBytes},
 	}
 	err := s.run(ctx)
 	switch {
@@ -166,7 +166,7 @@ type search struct {
 	Ask
 	*Found
 	began  time.Time
-	needle *Needle
+	needle *needle
 	json   codecs.JSON
 	event  event.Event
 	seen   map[Place]bool // of Events
@@ -175,15 +175,11 @@ type search struct {
 }
 
 func (s *search) run(ctx context.Context) error {
-	all, err := s.Log.Ranges(ctx, time.Time{}, time.Time{})
-	if err != nil {
-		return err
-	}
-	if err := s.hinted(ctx, all); err != nil {
+	if err := s.hinted(ctx); err != nil {
 		return err
 	}
 	if len(s.Events) == 0 {
-		if err := s.backwards(ctx, all); err != nil {
+		if err := s.backwards(ctx); err != nil {
 			return err
 		}
 	}
@@ -194,9 +190,13 @@ func (s *search) run(ctx context.Context) error {
 	return s.around(ctx)
 }
 
-// hinted looks where the trace is said to be, of all that there is.
-func (s *search) hinted(ctx context.Context, all Parts) error {
+// hinted looks where the trace is said to be.
+func (s *search) hinted(ctx context.Context) error {
 	if at := s.At; at != nil {
+		all, err := s.Log.Ranges(ctx, time.Time{}, time.Time{})
+		if err != nil {
+			return err
+		}
 		if there := all[at.Topic][at.Partition]; at.Offset >= there.From && at.Offset < there.To {
 			one := Parts{}
 			one.set(at.Topic, at.Partition, Span{at.Offset, at.Offset + 1})
@@ -286,7 +286,11 @@ const (
 )
 
 // backwards searches all there is, newest first, until something is found.
-func (s *search) backwards(ctx context.Context, all Parts) error {
+func (s *search) backwards(ctx context.Context) error {
+	all, err := s.Log.Ranges(ctx, time.Time{}, time.Time{})
+	if err != nil {
+		return err
+	}
 	all.each(func(topic string, p int32, span Span) {
 		if below, told := s.Below[topic][p]; told {
 			span.To = min(span.To, max(below.To, span.From))

@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// Needle tells which bytes may hold an event of a trace, long before anybody decodes them.
+// needle tells which bytes may hold an event of a trace, long before anybody decodes them.
 //
 // It lets everything pass that decodes to the trace id, and as little else as it can. In
 // JSON a character stands for itself or is escaped, so a record of the trace holds the id
 // as it is, or an escape that stands for a part of it. What is no valid text decodes to
 // U+FFFD, so nothing can be told of an id with that.
-type Needle struct {
+type needle struct {
 	head    []byte          // of the id: what is looked for
 	units   map[uint16]bool // of UTF-16 that an escape of the id has
 	escaped [256]bool       // characters of the id that a backslash may stand before
@@ -24,9 +24,9 @@ type Needle struct {
 // whoever decodes sees the rest.
 const headBytes = 32
 
-// NewNeedle returns what finds a trace id.
-func NewNeedle(id string) *Needle {
-	n := &Needle{head: []byte(id[:min(len(id), headBytes)]), units: map[uint16]bool{}, any: strings.ContainsRune(id, utf8.RuneError)}
+// newNeedle returns what finds a trace id.
+func newNeedle(id string) *needle {
+	n := &needle{head: []byte(id[:min(len(id), headBytes)]), units: map[uint16]bool{}, any: strings.ContainsRune(id, utf8.RuneError)}
 	for _, unit := range utf16.Encode([]rune(id)) {
 		n.units[unit] = true
 	}
@@ -37,13 +37,13 @@ func NewNeedle(id string) *Needle {
 }
 
 // In reports whether some bytes may hold the trace id.
-func (n *Needle) In(b []byte) bool {
+func (n *needle) In(b []byte) bool {
 	return n.any || bytes.Contains(b, n.head) || n.escapedIn(b)
 }
 
 // escapedIn reports whether a part of the id may stand there as an escape. It takes every
 // backslash for the beginning of one, since what is between records is no JSON.
-func (n *Needle) escapedIn(b []byte) bool {
+func (n *needle) escapedIn(b []byte) bool {
 	for {
 		i := bytes.IndexByte(b, '\\')
 		if i < 0 || i+1 >= len(b) {

@@ -23,7 +23,7 @@ func TestNeedleFindsWhatDecodes(t *testing.T) {
 	var e event.Event
 	found := 0
 	for _, id := range ids {
-		needle := NewNeedle(id)
+		needle := newNeedle(id)
 		written := []string{quoted(id, func() bool { return false })}
 		for range 200 {
 			written = append(written, quoted(id, func() bool { return rng.IntN(3) == 0 }))
@@ -76,7 +76,7 @@ func slicesOf(parts ...string) []byte { return []byte(strings.Join(parts, "")) }
 
 // What is of another trace is mostly passed over, or everything would be decoded.
 func TestNeedlePassesOthersOver(t *testing.T) {
-	needle := NewNeedle("4bf92f3577b34da6a3ce929d0e0e4736")
+	needle := newNeedle("4bf92f3577b34da6a3ce929d0e0e4736")
 	for _, record := range []string{
 		`{"event_type":"a","trace_id":"4bf92f3577b34da6a3ce929d0e0e4737"}`,
 		`{"event_type":"a","query":"\u5982\u4f55\n \"quoted\" C:\\data\/x \u003cb\u003e"}`,
@@ -94,7 +94,7 @@ func BenchmarkNeedle(b *testing.B) {
 		`"status":"ok","latency_ms":1234.5,"tokens":{"input":812,"output":164},"timestamp":"2025-04-05T10:00:00.123Z","query":"what does \"grace\" mean?\n如何"}`)
 	for _, id := range []string{"9b2e4f6a8c0d1e3f5a7b9c1d3e5f7a9c", strings.Repeat("9b", 32), "req-17"} {
 		b.Run(fmt.Sprint(len(id)), func(b *testing.B) {
-			batch, needle := bytes.Repeat(record, 2500), NewNeedle(id)
+			batch, needle := bytes.Repeat(record, 2500), newNeedle(id)
 			b.SetBytes(int64(len(batch)))
 			for b.Loop() {
 				if needle.In(batch) {

@@ -1,6 +1,9 @@
 package traces
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Span is a range of offsets: From inclusive, To exclusive.
 type Span struct{ From, To int64 }
@@ -77,6 +80,6 @@ func (d Searched) add(topic string, partition int32, s Span) {
 			all = append(all, one)
 		}
 	}
-	at, _ := slices.BinarySearchFunc(all, s, func(a, b Span) int { return int(a.From - b.From) })
+	at, _ := slices.BinarySearchFunc(all, s, func(a, b Span) int { return cmp.Compare(a.From, b.From) })
 	d[topic][partition] = slices.Insert(all, at, s)
 }
