@@ -302,5 +302,3 @@ func (w *Watcher) headOf(ctx context.Context, at place, l extent) (head, error) 
 	}
 	return head{}, fmt.Errorf("look at %s/%d from %d: no record up to %d", at.topic, at.partition, at.offset, next)
 }
-
-var decompressor = kgo.DefaultDecompressor()

@@ -16,7 +16,10 @@ import (
 
 // Scanner reads spans of many partitions, as fast as they come. It keeps its connections, so
 // that who asks again does not wait for new ones. It is safe for concurrent use.
-type Scanner struct{ client *kgo.Client }
+type Scanner struct {
+	client *kgo.Client
+	sizes  sync.Map // by topic: how many bytes its records take in the log, an int64
+}
 
 // NewScanner opens a client, which does not connect yet.
 func NewScanner(c Config) (*Scanner, error) {
@@ -24,7 +27,7 @@ func NewScanner(c Config) (*Scanner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open reader: %w", err)
 	}
-	return &Scanner{client}, nil
+	return &Scanner{client: client}, nil
 }
 
 // Close ends the client.
@@ -36,41 +39,49 @@ func (s *Scanner) Close() { s.client.Close() }
 // records with later ones. What lies behind an open transaction is not waited for.
 func (s *Scanner) Ranges(ctx context.Context, topics []string, from, to time.Time) (map[string]map[int32]Span, error) {
 	adm := kadm.NewClient(s.client)
-	after := func(t time.Time, otherwise func(context.Context, ...string) (kadm.ListedOffsets, error)) func() (kadm.ListedOffsets, error) {
-		if t.IsZero() {
-			return func() (kadm.ListedOffsets, error) { return otherwise(ctx, topics...) }
-		}
-		at := max(0, t.UnixMilli()) // those below mean something else to Kafka
-		return func() (kadm.ListedOffsets, error) { return adm.ListOffsetsAfterMilli(ctx, at, topics...) }
-	}
-	var lists [3]kadm.ListedOffsets
 	var group errgroup.Group
-	for i, list := range []func() (kadm.ListedOffsets, error){
-		after(from, adm.ListStartOffsets), after(to, adm.ListCommittedOffsets), after(time.Time{}, adm.ListCommittedOffsets),
-	} {
+	ask := func(into *kadm.ListedOffsets, list func(context.Context, ...string) (kadm.ListedOffsets, error)) {
 		group.Go(func() (err error) {
-			lists[i], err = list()
+			*into, err = list(ctx, topics...)
 			return err
 		})
+	}
+	since := func(t time.Time) func(context.Context, ...string) (kadm.ListedOffsets, error) {
+		return func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+			return adm.ListOffsetsAfterMilli(ctx, max(0, t.UnixMilli()), topics...) // those below mean something else to Kafka
+		}
+	}
+	var starts, ends, later kadm.ListedOffsets
+	ask(&ends, adm.ListCommittedOffsets)
+	if from.IsZero() {
+		ask(&starts, adm.ListStartOffsets)
+	} else {
+		ask(&starts, since(from))
+	}
+	if !to.IsZero() {
+		ask(&later, since(to))
 	}
 	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("offsets of %v: %w", topics, err)
 	}
 	all := map[string]map[int32]Span{}
 	var bad error
-	lists[2].Each(func(last kadm.ListedOffset) {
-		start, _ := lists[0].Lookup(last.Topic, last.Partition)
-		end, _ := lists[1].Lookup(last.Topic, last.Partition)
-		switch err := cmp.Or(last.Err, start.Err, end.Err); {
+	ends.Each(func(end kadm.ListedOffset) {
+		start, _ := starts.Lookup(end.Topic, end.Partition)
+		upTo, err := end.Offset, cmp.Or(end.Err, start.Err)
+		if !to.IsZero() {
+			next, _ := later.Lookup(end.Topic, end.Partition)
+			upTo, err = min(upTo, next.Offset), cmp.Or(err, next.Err)
+		}
+		switch {
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
 		case err != nil:
-			bad = cmp.Or(bad, fmt.Errorf("offsets of %s/%d: %w", last.Topic, last.Partition, err))
+			bad = cmp.Or(bad, fmt.Errorf("offsets of %s/%d: %w", end.Topic, end.Partition, err))
 		default:
-			if all[last.Topic] == nil {
-				all[last.Topic] = map[int32]Span{}
+			if all[end.Topic] == nil {
+				all[end.Topic] = map[int32]Span{}
 			}
-			upTo := min(end.Offset, last.Offset)
-			all[last.Topic][last.Partition] = Span{min(start.Offset, upTo), upTo}
+			all[end.Topic][end.Partition] = Span{min(start.Offset, upTo), upTo}
 		}
 	})
 	return all, bad
@@ -84,7 +95,7 @@ const (
 	scanAtOnce   = 8 // partitions
 	scanMost     = 4 << 20
 	scanLeast    = 64 << 10
-	scanRecord   = 512 // bytes that a record takes, about
+	scanRecord   = 256 // bytes that a record takes, about, as long as nothing is known of them
 	scanAttempts = 8
 	scanPause    = 250 * time.Millisecond // before another attempt, of a partition that moves: as long as metadata is kept
 )
@@ -99,7 +110,7 @@ type Scanned struct{ Records, Bytes int64 }
 // error of visit, and nil after ErrEnough. What visit is handed must not be kept. Spans must
 // end before what is not decided; see Ranges. What was deleted is passed over.
 func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, may func(data []byte) bool, visit func(m *Message) error) (Scanned, error) {
-	c := &scan{client: s.client, may: may, visit: visit}
+	c := &scan{Scanner: s, may: may, visit: visit}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(scanAtOnce)
 	for topic, spans := range parts {
@@ -118,7 +129,7 @@ func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, may
 
 // scan is one at work.
 type scan struct {
-	client *kgo.Client
+	*Scanner
 
 	leading sync.Mutex
 	topics  kadm.TopicDetails // as they were last looked at
@@ -172,15 +183,16 @@ func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (nex
 	}
 	resp, err := fetchOnce(ctx, c.client, fetchFrom{
 		topic: topic, id: of.ID, partition: p, leader: at.Leader, offset: span.From, committed: true,
-		bytes: int32(min(max(scanLeast, (span.To-span.From)*scanRecord), scanMost)),
+		bytes: c.bytes(topic, span.To-span.From),
 	})
 	if err != nil {
 		return 0, err
 	}
-	next = afterBatches(resp.RecordBatches, span.From)
-	wanted := c.may == nil || mayHold(resp.RecordBatches, c.may)
+	wanted, next := c.look(resp.RecordBatches, topic, span)
+	read := int64(len(resp.RecordBatches))
 	var got kgo.FetchPartition
-	if wanted {
+	if len(wanted) > 0 {
+		resp.RecordBatches = wanted
 		got, _ = kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 			Topic: topic, Partition: p, Offset: span.From, IsolationLevel: kgo.ReadCommitted(),
 		}, resp, decompressor, nil)
@@ -194,7 +206,7 @@ func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (nex
 		return 0, ctx.Err()
 	}
 	c.read.Records += min(next, span.To) - span.From
-	c.read.Bytes += int64(len(resp.RecordBatches))
+	c.read.Bytes += read
 	for _, r := range got.Records {
 		if r.Offset >= span.To {
 			break
@@ -207,26 +219,51 @@ func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (nex
 	return next, nil
 }
 
-// mayHold asks of some batches whether anything among their bytes is wanted.
-func mayHold(batches []byte, may func(data []byte) bool) bool {
-	for len(batches) >= batchHeaderSize {
-		size := batchSize(batches)
-		if size > len(batches) {
-			break
+// look returns what has to be opened of what was fetched for a span, which is nothing where
+// nothing is wanted, and what comes behind it.
+func (c *scan) look(fetched []byte, topic string, span Span) (wanted []byte, next int64) {
+	next = span.From
+	var bytes, offsets int64
+	some := false
+	for b := range wholeBatches(fetched) {
+		bytes += int64(len(b))
+		offsets += b.next() - b.first()
+		next = max(next, b.next())
+		switch {
+		case b.first() >= span.To || b.next() <= span.From:
+		case b.control(): // says which of those before were aborted
+			wanted = append(wanted, b...)
+		case c.mayHold(b):
+			some = true
+			wanted = append(wanted, b...)
 		}
-		data := batches[batchHeaderSize:size]
-		if codec := kgo.CompressionCodecType(batches[batchAttributesAt+1] & batchCodec); codec != kgo.CodecNone {
-			var err error
-			if data, err = decompressor.Decompress(data, codec); err != nil {
-				return true // whoever reads it says what is wrong
-			}
-		}
-		if may(data) {
-			return true
-		}
-		batches = batches[size:]
 	}
-	return false
+	if offsets > 0 {
+		c.sizes.Store(topic, bytes/offsets+1)
+	}
+	if !some {
+		wanted = nil
+	}
+	return wanted, next
+}
+
+// mayHold asks whether anything in a batch is wanted.
+func (c *scan) mayHold(b batch) bool {
+	if c.may == nil {
+		return true
+	}
+	data, err := b.open()
+	return err != nil || c.may(data) // whoever reads it says what is wrong
+}
+
+// bytes returns how much to ask for at once, so that it has some records: an eighth more than
+// those that were read last took.
+func (c *scan) bytes(topic string, records int64) int32 {
+	size := int64(scanRecord)
+	if last, known := c.sizes.Load(topic); known {
+		size = last.(int64)
+	}
+	return int32(min(max(scanLeast, records*size*9/8), scanMost))
 }
 
 // topic returns where the partitions of a topic are led.

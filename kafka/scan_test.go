@@ -218,10 +218,13 @@ func TestScanOfBrokenRecords(t *testing.T) {
 		p.RecordBatches = make([]byte, batchHeaderSize) // with a wrong checksum
 		binary.BigEndian.PutUint32(p.RecordBatches[batchLengthAt:], batchHeaderSize-batchLengthAt-4)
 		p.RecordBatches[16] = 2 // the version
+		p.RecordBatches[batchAttributesAt+1] = byte(kgo.CodecGzip)
 		return true
 	})
-	if _, err := reader.Scan(t.Context(), all, nil, nil); err == nil || !strings.Contains(err.Error(), "read large/0 at 0") {
-		t.Errorf("error is %v", err)
+	for name, may := range map[string]func([]byte) bool{"all": nil, "none": func([]byte) bool { return false }} {
+		if _, err := reader.Scan(t.Context(), all, may, nil); err == nil || !strings.Contains(err.Error(), "read large/0 at 0") {
+			t.Errorf("error is %v, where %s are wanted", err, name)
+		}
 	}
 }
 
@@ -311,6 +314,102 @@ func TestRangesByTime(t *testing.T) {
 		ranges, err := reader.Ranges(t.Context(), []string{topic}, tt.from, tt.to)
 		if err != nil || ranges[topic][2] != tt.want || len(ranges[topic]) != 3 {
 			t.Errorf("from %v to %v: %v, %v, want %v", tt.from, tt.to, ranges, err, tt.want)
+		}
+	}
+}
+
+// What was aborted stays away, though only some of what lies around it is opened.
+func TestScanLeavesOutOnlyBatches(t *testing.T) {
+	c := broker(t)
+	topic, _, _ := names(t)
+	client, err := c.NewClient(kgo.TransactionalID(topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 1, 1, nil, topic); err != nil || resp.Err != nil {
+		t.Fatal(err, resp.Err)
+	}
+	transaction := func(commit kgo.TransactionEndTry, values ...string) {
+		if err := client.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range values { // each in a batch of its own
+			if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte(v)}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := client.EndTransaction(t.Context(), commit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	transaction(kgo.TryAbort, "other", "mine, aborted", "other")
+	transaction(kgo.TryAbort, "other", "other")
+	transaction(kgo.TryCommit, "mine, first", "other")
+	transaction(kgo.TryAbort, "other", "mine, aborted", "other")
+	transaction(kgo.TryCommit, "other", "mine, second", "other")
+	transaction(kgo.TryCommit, "other", "mine, third")
+	reader := newScanner(t, c)
+	for span, want := range map[Span][]string{
+		{0, 99}:  {"mine, first", "mine, second", "mine, third"},
+		{7, 99}:  {"mine, first", "mine, second", "mine, third"},
+		{8, 99}:  {"mine, second", "mine, third"},
+		{0, 15}:  {"mine, first"},
+		{0, 16}:  {"mine, first", "mine, second"},
+		{1, 2}:   nil,
+		{16, 19}: nil,
+	} {
+		var got []string
+		opened := 0
+		_, err := reader.Scan(t.Context(), map[string]map[int32]Span{topic: {0: span}},
+			func(data []byte) bool { opened++; return bytes.Contains(data, []byte("mine")) },
+			func(m *Message) error { got = append(got, string(m.Value)); return nil })
+		if err != nil || !slices.Equal(got, want) || opened > int(span.To-span.From) {
+			t.Errorf("%v has %q, %v, with %d batches opened; want %q", span, got, err, opened, want)
+		}
+	}
+}
+
+// How much is asked for follows how much the records of a topic take.
+func TestScanAsksForWhatItNeeds(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "small", "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	c := Config{Brokers: cluster.ListenAddrs()}
+	client, err := c.NewClient(kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(2000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const records = 4000
+	sizes := map[string]int64{"small": 20, "large": 1000}
+	for topic, size := range sizes {
+		for range records {
+			client.Produce(t.Context(), &kgo.Record{Topic: topic, Value: make([]byte, size)}, nil)
+		}
+	}
+	if err := client.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var asked []int64
+	cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		asked = append(asked, int64(r.(*kmsg.FetchRequest).Topics[0].Partitions[0].PartitionMaxBytes))
+		return nil, nil, false
+	})
+	reader := newScanner(t, c)
+	for topic, size := range sizes {
+		for n := range 2 {
+			asked = nil
+			read, err := reader.Scan(t.Context(), map[string]map[int32]Span{topic: {0: {0, records / 2}}}, nil, func(*Message) error { return nil })
+			if err != nil || read.Records != records/2 {
+				t.Fatal(read, err)
+			}
+			if least := size * records / 2; n == 1 && (len(asked) != 1 || asked[0] < least || asked[0] > max(scanLeast, least*5/4)) {
+				t.Errorf("half of %s, again, was asked for as %v, want some more than %d", topic, asked, least)
+			}
 		}
 	}
 }

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -55,56 +54,6 @@ func tail(ctx context.Context, cl *kgo.Client, topic string, partition int32, fr
 		from = next
 	}
 	return tailEmpty, nil
-}
-
-// Offsets of fields in a record batch of format 2 (KIP-98).
-const (
-	batchLengthAt     = 8
-	batchAttributesAt = 21
-	batchLastDeltaAt  = 23
-	batchCountAt      = 57
-	batchHeaderSize   = 61
-
-	batchCodec = 7 // bits of the lower byte of the attributes
-)
-
-// batchSize returns how many bytes the first of some batches has.
-func batchSize(batches []byte) int {
-	return int(binary.BigEndian.Uint32(batches[batchLengthAt:])) + batchLengthAt + 4
-}
-
-// skipEmpty walks whole batches without records and returns the offset after
-// them, and whether a batch with records, control batches included, follows.
-func skipEmpty(batches []byte, from int64) (next int64, data bool) {
-	next = from
-	for len(batches) >= batchHeaderSize {
-		base := int64(binary.BigEndian.Uint64(batches))
-		size := batchSize(batches)
-		last := base + int64(binary.BigEndian.Uint32(batches[batchLastDeltaAt:]))
-		count := binary.BigEndian.Uint32(batches[batchCountAt:])
-		if last >= from && count > 0 {
-			return next, true
-		}
-		next = max(next, last+1)
-		if size > len(batches) {
-			break
-		}
-		batches = batches[size:]
-	}
-	return next, false
-}
-
-// afterBatches returns the offset behind the last of some batches that is whole.
-func afterBatches(batches []byte, from int64) int64 {
-	for len(batches) >= batchHeaderSize {
-		size := batchSize(batches)
-		if size > len(batches) {
-			break
-		}
-		from = max(from, int64(binary.BigEndian.Uint64(batches))+int64(binary.BigEndian.Uint32(batches[batchLastDeltaAt:]))+1)
-		batches = batches[size:]
-	}
-	return from
 }
 
 // fetchRaw reads once from the partition's leader; see fetchFrom.
