@@ -66,12 +66,7 @@ func newDeploymentWithout(t testing.TB, on *servers.Kafka, partitions []int32, e
 	d := &deployment{t: t, broker: on, name: fmt.Sprintf("%s-%d", strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), time.Now().UnixMilli()%1e6)}
 	d.name = strings.ReplaceAll(d.name, "/", "-")
 	d.prefix = d.name + "-analytics-"
-	var err error
-	if d.client, err = kgo.NewClient(kgo.SeedBrokers(on.Addresses()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(50_000)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.client.Close)
+	d.client = d.newClient()
 	d.admin = kadm.NewClient(d.client)
 	for i, n := range partitions {
 		topic := generate.Topic{Name: d.name + []string{"-rag-traces", "-kotaemon-dialog-events", "-user-behaviour"}[i], Partitions: n}
@@ -94,6 +89,20 @@ func newDeploymentWithout(t testing.TB, on *servers.Kafka, partitions []int32, e
 	)
 	d.env = append(d.env, env...)
 	return d
+}
+
+// newClient connects to the broker, until the test ends, and sends records where they say.
+func (d *deployment) newClient(options ...kgo.Opt) *kgo.Client {
+	d.t.Helper()
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(d.broker.Addresses()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(5 * time.Millisecond), kgo.MaxBufferedRecords(50_000),
+	}, options...)...)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(client.Close)
+	return client
 }
 
 func withoutConfiguration(environ []string) []string {

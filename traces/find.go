@@ -170,6 +170,7 @@ type search struct {
 	json   codecs.JSON
 	event  event.Event
 	seen   map[Place]bool // of Events
+	window Parts          // what was read of From to To; nil: nothing yet
 	// When records with events of it came, as far as they tell when they began.
 	first, last time.Time
 }
@@ -213,7 +214,7 @@ func (s *search) hinted(ctx context.Context) error {
 		return err
 	}
 	if len(s.Events) == 0 {
-		s.From, s.To = time.Time{}, time.Time{}
+		s.window, s.From, s.To = nil, time.Time{}, time.Time{}
 	}
 	return nil
 }
@@ -222,29 +223,63 @@ func (s *search) hinted(ctx context.Context) error {
 func (s *search) around(ctx context.Context) error {
 	for behind := s.Margin; ; {
 		from, to := s.first.Add(-s.Margin), s.last.Add(behind)
-		if !s.From.IsZero() && !from.Before(s.From) && !to.After(s.To) {
+		if s.window != nil && !from.Before(s.From) && !to.After(s.To) {
 			if len(s.Events) == 0 || s.answered() || behind > s.Margin {
 				return nil
 			}
 			behind *= openMargins
 			continue
 		}
-		parts, err := s.Log.Ranges(ctx, from, to)
-		if err != nil {
+		if err := s.widen(ctx, from, to); err != nil {
 			return err
 		}
-		for left := s.unread(parts); len(left) > 0; {
-			var part Parts
-			part, left = left.first(mostChunk)
-			if err := s.scan(ctx, part); err != nil {
-				return err
-			}
-			if s.exhausted() && len(left) > 0 {
-				return errBudget
-			}
-		}
-		s.From, s.To = from, to
 	}
+}
+
+// widen has what came from one time to another read, and somewhat more: what is found there
+// moves these times, mostly by less than that. Of a side that is read as far already nothing
+// is asked for, because Kafka reads records to tell where those of a time are.
+func (s *search) widen(ctx context.Context, from, to time.Time) error {
+	var newFrom, newTo time.Time
+	if s.window == nil || from.Before(s.From) {
+		newFrom = from.Add(-s.Margin / 3)
+	}
+	if s.window == nil || to.After(s.To) {
+		newTo = to.Add(s.Margin / 3)
+	}
+	parts, err := s.Log.Ranges(ctx, newFrom, newTo)
+	if err != nil {
+		return err
+	}
+	parts.each(func(topic string, p int32, span Span) {
+		if before, known := s.window[topic][p]; known {
+			if newFrom.IsZero() {
+				span.From = before.From
+			}
+			if newTo.IsZero() {
+				span.To = before.To
+			}
+			parts.set(topic, p, span)
+		}
+	})
+	for left := s.unread(parts); len(left) > 0; {
+		var part Parts
+		part, left = left.first(mostChunk)
+		if err := s.scan(ctx, part); err != nil {
+			return err
+		}
+		if s.exhausted() && len(left) > 0 {
+			return errBudget
+		}
+	}
+	s.window = parts
+	if !newFrom.IsZero() {
+		s.From = newFrom
+	}
+	if !newTo.IsZero() {
+		s.To = newTo
+	}
+	return nil
 }
 
 // exhausted reports whether a bound is reached.

@@ -223,7 +223,7 @@ func TestHint(t *testing.T) {
 		if code != 200 || asked != want {
 			t.Errorf("%q: %d after %d hints, want %d: %v", path, code, asked, want, body)
 		}
-		if n := at(body, "search.records").(float64); want > 0 && n > 50 {
+		if n := at(body, "search.records").(float64); want > 0 && n > 60 {
 			t.Errorf("%q: %v records are read in spite of the hint", path, n)
 		}
 	}
