@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"path"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,33 +18,38 @@ import (
 // TestScenarios plays the scripts of testdata to the program on real Kafka, and those with
 // a RabbitMQ on a real one.
 func TestScenarios(t *testing.T) {
-	var node *servers.RabbitMQ
+	t.Run("scenarios", func(t *testing.T) { playAll(t, nil) })
+	t.Run("scenarios-rabbitmq", func(t *testing.T) { playAll(t, ownRabbitMQ(t, "rabbitmq-scenarios")) })
+}
+
+// playAll plays the scripts of the folder that a test is named after; one after the other
+// where there is a RabbitMQ, which they stop and kill.
+func playAll(t *testing.T, node *servers.RabbitMQ) {
+	folder := path.Base(t.Name())
+	files, err := filepath.Glob(filepath.Join("..", "testdata", folder, "*.txt"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
 	run := time.Now().UnixMilli() % 1e6
-	for _, folder := range []string{"scenarios", "scenarios-rabbitmq"} {
-		files, err := filepath.Glob(filepath.Join("..", "testdata", folder, "*.txt"))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no scripts: %v", err)
-		}
-		if folder == "scenarios-rabbitmq" {
-			node = ownRabbitMQ(t, "rabbitmq-scenarios")
-		}
-		for i, file := range files {
-			t.Run(filepath.Base(file), func(t *testing.T) {
-				differences, _, err := scenario.Play(t.Context(), file, func(g scenario.Given) (scenario.World, error) {
-					cluster, name := kafka.Config{Brokers: []string{broker.Address}}, fmt.Sprintf("%s-%d-%d-", folder, run, i)
-					if node == nil {
-						return scenario.NewProgram(t.Context(), g, cluster, name, nil)
-					}
-					return scenario.NewProgram(t.Context(), g, cluster, name, newScenarioBroker(t, node, name))
-				})
-				if err != nil {
-					t.Error(err)
+	for i, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			if node == nil {
+				t.Parallel() // they wait for Kafka, mostly
+			}
+			differences, _, err := scenario.Play(t.Context(), file, func(g scenario.Given) (scenario.World, error) {
+				cluster, name := kafka.Config{Brokers: []string{broker.Address}}, fmt.Sprintf("%s-%d-%d-", folder, run, i)
+				if node == nil {
+					return scenario.NewProgram(t.Context(), g, cluster, name, nil)
 				}
-				for _, d := range differences {
-					t.Error(d)
-				}
+				return scenario.NewProgram(t.Context(), g, cluster, name, newScenarioBroker(t, node, name))
 			})
-		}
+			if err != nil {
+				t.Error(err)
+			}
+			for _, d := range differences {
+				t.Error(d)
+			}
+		})
 	}
 }
 
