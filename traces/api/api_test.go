@@ -172,8 +172,10 @@ func TestSearchesAreBounded(t *testing.T) {
 		})
 		<-log.began
 	}
-	if code, body := get(t, h, "/api/traces/a"); code != 503 || !strings.Contains(fmt.Sprint(body["error"]), "4 searches") {
-		t.Errorf("the fifth: %d %v", code, body)
+	fifth := httptest.NewRecorder()
+	h.ServeHTTP(fifth, httptest.NewRequest(http.MethodGet, "/api/traces/a", nil))
+	if fifth.Code != 503 || !strings.Contains(fifth.Body.String(), "4 searches") || fifth.Header().Get("Retry-After") == "" {
+		t.Errorf("the fifth: %d %v %s", fifth.Code, fifth.Header(), fifth.Body)
 	}
 	cancel()
 	all.Wait()
