@@ -277,8 +277,8 @@ func (v *View[M, P]) addWindows(p *partition[M, P], offset int64, r *tables.Batc
 }
 
 // wholeFrom returns from when on all panes are in a windows topic whose first record is this
-// one; none when it has no pane. What is purged before a record has panes of earlier hours
-// only than the newest of this one.
+// one; none when it does not tell. What is purged before a record has panes of earlier hours
+// only than the newest of this one, or than the end of those that had been sent with it.
 func wholeFrom(offset int64, r tables.BatchReader) int64 {
 	if offset == 0 {
 		return window.None
@@ -287,10 +287,13 @@ func wholeFrom(offset int64, r tables.BatchReader) int64 {
 	for r.Next() {
 		newest = max(newest, r.Pane)
 	}
-	if newest == window.None {
-		return none
+	switch {
+	case newest != window.None:
+		return floor(newest, hour)
+	case r.Header.Closed:
+		return floor(r.Header.Watermark, hour)
 	}
-	return floor(newest, hour)
+	return none
 }
 
 // trim returns what is kept of a body, until it is called again.

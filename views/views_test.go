@@ -397,6 +397,32 @@ func TestRetentionIsRaised(t *testing.T) {
 	}
 }
 
+// A partition that only tells that hours pass, behind a first transaction that was aborted,
+// has no part in how fine an answer is.
+func TestPartitionWithoutPanes(t *testing.T) {
+	r := newRig(t, views.Options{Partitions: 2})
+	r.mark(0, 10*hour+3*minute)
+	r.mark(1, 10*hour+3*minute)
+	r.windows(0, closed{"a", 9*hour + 10*minute, 100}, closed{"a", 9*hour + 59*minute, 5}, closed{"a", 10*hour + 2*minute, 1})
+	for i := int64(7); i <= 10; i++ {
+		if err := r.view.Windows(1, 2*(i-6), batchOf(tables.BatchHeader{Watermark: i * hour, HasWatermark: true, Closed: true}, nil)); err != nil {
+			t.Fatal(err)
+		}
+		r.hours(1, i*hour)
+	}
+	r.want(views.Query{Window: 5 * minute}, "a=6")
+}
+
+// Where hours begin, an answer goes on to the end of one; where it ends among panes, it does not.
+func TestRangeFromHoursToPanes(t *testing.T) {
+	r := newRig(t, views.Options{})
+	r.mark(0, 10*hour+30*minute)
+	r.windows(0, closed{"a", 5*hour + 10*minute, 1}, closed{"a", 10*hour + 20*minute, 10}, closed{"a", 10*hour + 24*minute, 100})
+	r.hours(0, 6*hour, closed{"a", 5 * hour, 1})
+	r.want(views.Query{From: 5*hour + 30*minute, To: 10*hour + 23*minute}, "a=11")
+	r.want(views.Query{From: 5*hour + 30*minute, To: 5*hour + 40*minute}, "a=1")
+}
+
 // A step that meets hours is raised to whole hours: one of 90 minutes would cut some in two.
 func TestStepsOverHours(t *testing.T) {
 	r := newRig(t, views.Options{Retention: time.Hour})
