@@ -160,6 +160,7 @@ func (o *Options) Validate() error {
 	check(o.MaxSeriesPerTenant >= 0, "limits.series_per_tenant is %d: want 0 (no limit) or more", o.MaxSeriesPerTenant)
 	check(o.MaxErrorGroups >= 0, "limits.error_groups_per_tenant is %d: want 0 (no limit) or more", o.MaxErrorGroups)
 	check(o.PaneRetention >= 10*o.Pane, "retention.panes is %s: want at least ten panes, %s", o.PaneRetention, 10*o.Pane)
+	check(o.HourRetention >= o.PaneRetention, "retention.hours is %s: want at least as long as retention.panes, %s", o.HourRetention, o.PaneRetention)
 	check(o.Forget == 0 || o.Forget > o.Grace+o.Pane, "retention.series is %s: want 0 (for ever) or more than pane and grace", o.Forget)
 	check(slices.Contains(alerts.Formats, o.AlertFormat), "amqp.format is %q: want %s, %s or %s", o.AlertFormat, alerts.FormatOwn, alerts.FormatCloudEvents, alerts.FormatAlertmanager)
 	check(o.Watch.Interval >= time.Second && o.Watch.Interval <= 10*time.Minute, "watch.interval is %s: want 1s to 10m", o.Watch.Interval)

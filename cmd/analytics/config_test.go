@@ -67,6 +67,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"labels too long", "", []string{brokers, "ANALYTICS_LIMITS_LABEL_BYTES=4097"}, []string{"limits.label_bytes is 4097", "16 to 4096"}},
 		{"error groups", "", []string{brokers, "ANALYTICS_LIMITS_ERROR_GROUPS_PER_TENANT=-1"}, []string{"limits.error_groups_per_tenant is -1", "0 (no limit) or more"}},
 		{"pane that does not fit an hour", "", []string{brokers, "ANALYTICS_WINDOW_PANE=7s"}, []string{"window.pane is 7s", "part of an hour"}},
+		{"hours that end before panes", "", []string{brokers, "ANALYTICS_RETENTION_HOURS=1h"}, []string{"retention.hours is 1h0m0s", "retention.panes, 2h0m0s"}},
 		{"start", "", []string{brokers, "ANALYTICS_KAFKA_START=newest"}, []string{`kafka.start is "newest"`, "earliest", "latest"}},
 		{"log level", "", []string{brokers, "ANALYTICS_LOG_LEVEL=loud"}, []string{`log.level is "loud"`, "debug"}},
 		{"mechanism", "", []string{brokers, "ANALYTICS_KAFKA_SASL_MECHANISM=GSSAPI"}, []string{`"GSSAPI"`, "SCRAM-SHA-512"}},
