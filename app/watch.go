@@ -115,14 +115,16 @@ func (o *Options) watched() []kafka.Reader {
 }
 
 // lookAtRabbitMQ returns what asks the management API, again and again. Where it cannot be
-// asked, for a certificate that is gone since the program began, say, that is its answer: Kafka
-// is watched all the same.
+// asked, for a certificate that is gone since the program began, say, that is its answer, until
+// the certificate is there: Kafka is watched all the same.
 func lookAtRabbitMQ(c management.Config) (look func(ctx context.Context) (*metrics.RabbitMQ, error), done func()) {
-	client, err := management.New(c)
-	if err != nil {
-		return func(context.Context) (*metrics.RabbitMQ, error) { return nil, err }, func() {}
-	}
-	return func(ctx context.Context) (*metrics.RabbitMQ, error) {
+	var client *management.Client
+	look = func(ctx context.Context) (_ *metrics.RabbitMQ, err error) {
+		if client == nil {
+			if client, err = management.New(c); err != nil {
+				return nil, err
+			}
+		}
 		state, err := client.Read(ctx)
 		if err != nil {
 			return nil, err
@@ -132,7 +134,12 @@ func lookAtRabbitMQ(c management.Config) (look func(ctx context.Context) (*metri
 			r.Queues = append(r.Queues, metrics.Queue(q))
 		}
 		return r, nil
-	}, client.Close
+	}
+	return look, func() {
+		if client != nil {
+			client.Close()
+		}
+	}
 }
 
 // watching looks again and again while this instance is the one that does.

@@ -3,12 +3,14 @@ package app
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -378,12 +380,22 @@ func TestOneInstanceWatches(t *testing.T) {
 }
 
 // A certificate that is gone when an instance is elected takes RabbitMQ's numbers, and no
-// others.
+// others, until it is there.
 func TestRabbitMQThatCannotBeAsked(t *testing.T) {
-	look, done := lookAtRabbitMQ(management.Config{URL: "https://rabbitmq:15671", CAFile: filepath.Join(t.TempDir(), "gone.pem")})
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "gone.pem")
+	look, done := lookAtRabbitMQ(management.Config{URL: server.URL, CAFile: file})
 	defer done()
 	if state, err := look(t.Context()); state != nil || err == nil || !strings.Contains(err.Error(), "gone.pem") {
 		t.Errorf("%v, %v; want an error that names the file", state, err)
+	}
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(file, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := look(t.Context()); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("%v; want what the server says", err)
 	}
 }
 
