@@ -191,7 +191,7 @@ func (p *past) begin() {
 		}
 	}
 	// A series that was forgotten and came back has spans from before: it begins with them.
-	p.born, p.count, p.zero, p.sum = max(0, p.born), max(0, p.count), max(0, p.zero), max(0, p.sum)
+	p.count, p.zero, p.sum = max(0, p.count), max(0, p.zero), max(0, p.sum)
 	for i := range p.counts {
 		p.counts[i] = max(0, p.counts[i])
 	}

@@ -224,8 +224,6 @@ func TestSamplesWhateverCameFirst(t *testing.T) {
 	})
 }
 
-// An iterator is used for one series after another, of one metric and of others, and so
-// is the memory of a histogram; what was taken from it stays as it is.
 // A series that was forgotten and comes back goes on from what it had, as long as its history
 // is there.
 func TestSeriesThatComesBack(t *testing.T) {
@@ -254,6 +252,32 @@ func TestSeriesThatComesBack(t *testing.T) {
 	newest("back", 615, " 600:10 610:11 615:11", " 600:90 610:92 615:92")
 }
 
+// So does each part of its histogram.
+func TestHistogramThatComesBack(t *testing.T) {
+	k := key("acme", "chat", "generate", "m")
+	r := newRig[tables.Latency, *tables.Latency](t)
+	calls := func(seconds ...int64) (l tables.Latency) {
+		for _, s := range seconds {
+			l.Observe(s*1e9, "", 0)
+		}
+		return l
+	}
+	r.count(0, k, epoch+5_000, calls(0, 0, 1, 1, 1, 4))
+	r.show(epoch + 20_000)
+	r.update(0, k, nil)
+	delete(r.rows, fmt.Sprint(0, k))
+	r.count(0, k, epoch+605_000, calls(0, 1, 16))
+	r.show(epoch + 610_000)
+	all := samples(t, series.New(series.Latency(r.view)).Snapshot(at(615)), at(0).UnixMilli(), at(615).UnixMilli(), "rag_stage_duration_seconds")
+	if len(all) != 1 {
+		t.Fatalf("got %q", all)
+	}
+	words := strings.Fields(all[0])
+	want(t, words[len(words)-3:], "600:6,7.000000000,2,0=3,32=1", "610:9,24.000000000,3,0=4,32=1,64=1", "615:9,24.000000000,3,0=4,32=1,64=1")
+}
+
+// An iterator is used for one series after another, of one metric and of others, and so
+// is the memory of a histogram; what was taken from it stays as it is.
 func TestIteratorsAreUsedAgain(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	latency, events := newRig[tables.Latency, *tables.Latency](t), newRig[traffic, *traffic](t)

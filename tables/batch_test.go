@@ -106,8 +106,10 @@ func TestBatchOfBeforeHours(t *testing.T) {
 
 func TestBatchRefusesUnknownWatermarks(t *testing.T) {
 	for kind := byte(3); kind != 0; kind++ { // a larger one takes two bytes, and the one behind it
-		if header, got, err := readBatch([]byte{tables.Version, 0, kind, 1, 0}); err == nil {
-			t.Errorf("a watermark of kind %d was read as %+v before %+v", kind, header, got)
+		for _, rest := range [][]byte{{2}, {1, 2}, {1, 0}} {
+			if header, got, err := readBatch(append([]byte{tables.Version, 0, kind}, rest...)); err == nil {
+				t.Errorf("a watermark of kind %d was read as %+v before %+v", kind, header, got)
+			}
 		}
 	}
 }

@@ -79,6 +79,11 @@ func TestACLs(t *testing.T) {
 	if err != nil || strings.Count(out, "rabbitmqctl set_permissions") != 1 || !strings.Contains(out, "rabbitmqctl set_user_tags ben monitoring") {
 		t.Errorf("%v:\n%s", err, out)
 	}
+	// The other one is shown the queues of the virtual host that alerts go to.
+	out, err = aclsWith(t, []string{"ANALYTICS_AMQP_URL=amqp://ben:secret@rabbit/team"}, "--role", "run")
+	if want := `rabbitmqctl set_permissions -p team carl '^$' '^$' '^$'`; err != nil || !strings.Contains(out, want) {
+		t.Errorf("%v, want %s in\n%s", err, want, out)
+	}
 	for want, args := range map[string][]string{
 		`--role holds "admin": want some of run, create`:  {"--role", "run,admin"},
 		`--format is "yaml": want text or commands`:       {"--format", "yaml"},
