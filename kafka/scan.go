@@ -87,9 +87,6 @@ func (s *Scanner) Ranges(ctx context.Context, topics []string, from, to time.Tim
 	return all, bad
 }
 
-// ErrEnough ends a Scan early, without an error.
-var ErrEnough = errors.New("enough")
-
 // Bounds of what a Scan fetches.
 const (
 	scanAtOnce   = 8 // partitions
@@ -107,8 +104,8 @@ type Scanned struct{ Records, Bytes int64 }
 // of a partition in order, of several partitions as they come, one at a time. What is handed
 // on together is left out when may finds that nothing among its bytes is wanted; may is
 // called by several goroutines at a time, and nil wants everything. It returns the first
-// error of visit, and nil after ErrEnough. What visit is handed must not be kept. Spans must
-// end before what is not decided; see Ranges. What was deleted is passed over.
+// error of visit. What visit is handed must not be kept. Spans must end before what is not
+// decided; see Ranges. What was deleted is passed over.
 func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, may func(data []byte) bool, visit func(m *Message) error) (Scanned, error) {
 	c := &scan{Scanner: s, may: may, visit: visit}
 	group, ctx := errgroup.WithContext(ctx)
@@ -121,9 +118,6 @@ func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, may
 		}
 	}
 	err := group.Wait()
-	if errors.Is(err, ErrEnough) {
-		err = nil
-	}
 	return c.read, err
 }
 
