@@ -7,9 +7,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -133,26 +136,36 @@ func TestScanBehindTheEnd(t *testing.T) {
 }
 
 // large is a topic of one partition, of whose eight records each takes a request, on three
-// brokers that the test controls.
+// brokers that the test controls. Nothing of it leaves the process, so that it fits synctest.
 func large(t *testing.T) (*kfake.Cluster, *Scanner, map[string]map[int32]Span) {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(1, "large"))
+	var network kfake.VirtualNetwork
+	cluster, err := kfake.NewCluster(kfake.ListenFn(network.Listen), kfake.Ports(1, 2, 3), kfake.SeedTopics(1, "large"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	c := Config{Brokers: cluster.ListenAddrs()}
-	client, err := c.NewClient()
+	client, err := Config{Brokers: cluster.ListenAddrs()}.NewClient(kgo.Dialer(func(ctx context.Context, over, address string) (net.Conn, error) {
+		conn, err := network.DialContext(ctx, over, address)
+		if err != nil { // as a host refuses it
+			err = &net.OpError{Op: "dial", Net: over, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+		}
+		return conn, err
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
+	t.Cleanup(client.Close)
 	for range 8 {
-		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "large", Value: []byte(rand.Text() + strings.Repeat("x", scanLeast))}).FirstErr(); err != nil {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "large", Value: []byte(rand.Text())}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return cluster, newScanner(t, c), map[string]map[int32]Span{"large": {0: {0, 8}}}
+	cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		r.(*kmsg.FetchRequest).MaxBytes = 1 // which one batch is in any case
+		return nil, nil, false
+	})
+	return cluster, &Scanner{client: client}, map[string]map[int32]Span{"large": {0: {0, 8}}}
 }
 
 // fetched answers every fetch as a function says, where that says anything.
