@@ -76,6 +76,9 @@ func fetchRaw(ctx context.Context, cl *kgo.Client, topic string, partition int32
 	})
 }
 
+// fetchThrottled is how often a broker may put off a client that is over its quota.
+const fetchThrottled = 8
+
 // fetchFrom says what one request is to fetch.
 type fetchFrom struct {
 	topic     string
@@ -87,7 +90,7 @@ type fetchFrom struct {
 	committed bool  // up to the last stable offset
 }
 
-// fetchOnce sends one request, which does not wait for records.
+// fetchOnce makes one request, which does not wait for records.
 func fetchOnce(ctx context.Context, cl *kgo.Client, f fetchFrom) (*kmsg.FetchResponseTopicPartition, error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID = -1
@@ -105,20 +108,26 @@ func fetchOnce(ctx context.Context, cl *kgo.Client, f fetchFrom) (*kmsg.FetchRes
 	failed := func(err error) error {
 		return fmt.Errorf("fetch %s/%d at %d: %w", f.topic, f.partition, f.offset, err)
 	}
-	answer, err := cl.Broker(int(f.leader)).RetriableRequest(ctx, req)
-	if err != nil {
-		return nil, failed(err)
+	for range fetchThrottled {
+		answer, err := cl.Broker(int(f.leader)).RetriableRequest(ctx, req)
+		if err != nil {
+			return nil, failed(err)
+		}
+		resp := answer.(*kmsg.FetchResponse)
+		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+			return nil, failed(err)
+		}
+		if len(resp.Topics) == 0 && resp.ThrottleMillis > 0 { // KIP-219; the client waits before it asks again
+			continue
+		}
+		if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+			return nil, failed(errors.New("the broker answered without the partition"))
+		}
+		got := &resp.Topics[0].Partitions[0]
+		if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
+			return nil, failed(err)
+		}
+		return got, nil
 	}
-	resp := answer.(*kmsg.FetchResponse)
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return nil, failed(err)
-	}
-	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return nil, failed(errors.New("the broker answered without the partition"))
-	}
-	got := &resp.Topics[0].Partitions[0]
-	if err := kerr.ErrorForCode(got.ErrorCode); err != nil {
-		return nil, failed(err)
-	}
-	return got, nil
+	return nil, failed(fmt.Errorf("put off %d times, as this client is over its quota of the cluster (consumer_byte_rate, request_percentage): %w", fetchThrottled, kerr.ThrottlingQuotaExceeded))
 }

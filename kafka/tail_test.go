@@ -9,11 +9,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lovoo/goka"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -323,5 +325,41 @@ func TestReadersOfATopicThatLostItsBeginning(t *testing.T) {
 				t.Error("the follower does not catch up")
 			}
 		})
+	}
+}
+
+// throttled puts off fetches, by their number from 1 on, as a broker does with a client that
+// is over its quota.
+func throttled(cluster *kfake.Cluster, put func(number int) bool) (asked func() int) {
+	var n atomic.Int64
+	cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if !put(int(n.Add(1))) {
+			return nil, nil, false
+		}
+		resp := r.ResponseKind().(*kmsg.FetchResponse)
+		resp.ThrottleMillis = 1
+		return resp, nil, true
+	})
+	return func() int { return int(n.Load()) }
+}
+
+// Who is over a quota is answered without any topic, and asks again.
+func TestFetchIsThrottled(t *testing.T) {
+	cluster, reader, all := large(t)
+	asked := throttled(cluster, func(number int) bool { return number%fetchThrottled != 0 })
+	n := 0
+	if _, err := reader.Scan(t.Context(), all, nil, func(*Message) error { n++; return nil }); err != nil || n != 8 || asked() != 8*fetchThrottled {
+		t.Errorf("a scan has %d records after %d requests, %v, want 8 after %d", n, asked(), err, 8*fetchThrottled)
+	}
+	if state, err := tail(t.Context(), reader.client, "large", 0, 0, 8); err != nil || state != tailHasData {
+		t.Errorf("state %v, %v, want that records are to come", state, err)
+	}
+
+	cluster, reader, _ = large(t)
+	asked = throttled(cluster, func(int) bool { return true })
+	_, err := fetchRaw(t.Context(), reader.client, "large", 0, 3, scanLeast)
+	if !errors.Is(err, kerr.ThrottlingQuotaExceeded) || !strings.Contains(err.Error(), "fetch large/0 at 3: put off") || asked() != fetchThrottled {
+		t.Errorf("%v after %d requests, want it given up after %d", err, asked(), fetchThrottled)
 	}
 }
