@@ -92,9 +92,9 @@ const (
 	scanAtOnce   = 8 // partitions
 	scanMost     = 4 << 20
 	scanLeast    = 64 << 10
-	scanRecord   = 256 // bytes that a record takes, about, as long as nothing is known of them
-	scanAttempts = 8
-	scanPause    = 250 * time.Millisecond // before another attempt, of a partition that moves: as long as metadata is kept
+	scanRecord   = 256                    // bytes that a record takes, about, as long as nothing is known of them
+	scanPatience = RetryTimeout           // with a partition that moves, or whose broker is away
+	scanPause    = 250 * time.Millisecond // before another attempt: as long as metadata is kept
 )
 
 // Scanned is how much a Scan has read, what it was handed more than was asked for included.
@@ -105,7 +105,8 @@ type Scanned struct{ Records, Bytes int64 }
 // on together is left out when may finds that nothing among its bytes is wanted; may is
 // called by several goroutines at a time, and nil wants everything. It returns the first
 // error of visit. What visit is handed must not be kept. Spans must end before what is not
-// decided; see Ranges. What was deleted is passed over.
+// decided; see Ranges. What was deleted is passed over, and a partition that nobody leads for
+// a while is waited for.
 func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, may func(data []byte) bool, visit func(m *Message) error) (Scanned, error) {
 	c := &scan{Scanner: s, may: may, visit: visit}
 	group, ctx := errgroup.WithContext(ctx)
@@ -136,81 +137,112 @@ type scan struct {
 
 // partition reads the span of one partition.
 func (c *scan) partition(ctx context.Context, topic string, p int32, span Span) error {
-	for attempts := 0; span.From < span.To; {
-		next, err := c.fetch(ctx, topic, p, span)
-		switch {
-		case errors.Is(err, kerr.OffsetOutOfRange):
-			if next, err = startOffset(ctx, c.client, topic, p); err == nil && next <= span.From {
-				return nil // the log was made again, and ends before
+	for span.From < span.To {
+		got, err := c.fetchPatiently(ctx, topic, p, span)
+		if errors.Is(err, kerr.OffsetOutOfRange) {
+			start, err := startOffset(ctx, c.client, topic, p)
+			if err != nil || start <= span.From { // or the log was made again, and ends before
+				return err
 			}
-		case err != nil && kerr.IsRetriable(err) && attempts < scanAttempts:
-			attempts++
-			c.forget()
-			select {
-			case <-ctx.Done():
-			case <-time.After(scanPause):
-			}
-			if ctx.Err() == nil {
-				continue
-			}
+			span.From = start
+			continue
 		}
 		if err != nil {
 			return err
 		}
-		if next == span.From { // nothing will come
+		if err := c.hand(ctx, got, span); err != nil {
+			return err
+		}
+		if got.next == span.From { // nothing will come
 			return nil
 		}
-		span.From, attempts = next, 0
+		span.From = got.next
 	}
 	return nil
 }
 
-// fetch visits what one request for a span brings, and returns what comes behind it.
-func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (next int64, err error) {
+// portion is what one request for a span brought.
+type portion struct {
+	records []*kgo.Record // those that may be wanted, and some behind the span
+	next    int64         // behind it
+	bytes   int64
+}
+
+// fetchPatiently fetches until somebody leads the partition who answers.
+func (c *scan) fetchPatiently(ctx context.Context, topic string, p int32, span Span) (portion, error) {
+	for since := time.Now(); ; {
+		got, err := c.fetch(ctx, topic, p, span)
+		if err == nil || ctx.Err() != nil || !passes(err) || time.Since(since) >= scanPatience {
+			return got, err
+		}
+		c.forget()
+		select {
+		case <-ctx.Done():
+			return got, fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(scanPause):
+		}
+	}
+}
+
+// passes reports whether an error may be over with another leader, or when a broker is back.
+func passes(err error) bool {
+	_, away := errors.AsType[noAnswer](err)
+	closed := errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, context.Canceled)
+	return kerr.IsRetriable(err) || away && !closed && !IsFatal(err)
+}
+
+// fetch makes one request for a span.
+func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (portion, error) {
 	of, err := c.topic(ctx, topic)
 	if err != nil {
-		return 0, err
+		return portion{}, err
 	}
 	at, there := of.Partitions[p]
 	if !there {
-		return 0, fmt.Errorf("read %s/%d: %w", topic, p, kerr.UnknownTopicOrPartition)
+		return portion{}, fmt.Errorf("read %s/%d: %w", topic, p, kerr.UnknownTopicOrPartition)
 	}
 	resp, err := fetchOnce(ctx, c.client, fetchFrom{
 		topic: topic, id: of.ID, partition: p, leader: at.Leader, offset: span.From, committed: true,
-		bytes: c.bytes(topic, span.To-span.From),
+		bytes: c.bytes(topic, span.To-span.From), impatient: true,
 	})
 	if err != nil {
-		return 0, err
+		return portion{}, err
 	}
 	wanted, next := c.look(resp.RecordBatches, topic, span)
-	read := int64(len(resp.RecordBatches))
-	var got kgo.FetchPartition
-	if len(wanted) > 0 {
-		resp.RecordBatches = wanted
-		got, _ = kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-			Topic: topic, Partition: p, Offset: span.From, IsolationLevel: kgo.ReadCommitted(),
-		}, resp, decompressor, nil)
+	got := portion{next: next, bytes: int64(len(resp.RecordBatches))}
+	if len(wanted) == 0 {
+		return got, nil
 	}
-	if got.Err != nil {
-		return 0, fmt.Errorf("read %s/%d at %d: %w", topic, p, span.From, got.Err)
+	resp.RecordBatches = wanted
+	opened, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Topic: topic, Partition: p, Offset: span.From, IsolationLevel: kgo.ReadCommitted(),
+	}, resp, decompressor, nil)
+	if opened.Err != nil {
+		return portion{}, fmt.Errorf("read %s/%d at %d: %w", topic, p, span.From, opened.Err)
 	}
+	got.records = opened.Records
+	return got, nil
+}
+
+// hand visits what was fetched of a span.
+func (c *scan) hand(ctx context.Context, got portion, span Span) error {
 	c.visiting.Lock()
 	defer c.visiting.Unlock()
 	if ctx.Err() != nil { // another partition has ended it
-		return 0, ctx.Err()
+		return ctx.Err()
 	}
-	c.read.Records += min(next, span.To) - span.From
-	c.read.Bytes += read
-	for _, r := range got.Records {
+	c.read.Records += min(got.next, span.To) - span.From
+	c.read.Bytes += got.bytes
+	for _, r := range got.records {
 		if r.Offset >= span.To {
 			break
 		}
 		m := recordMessage(r)
 		if err := c.visit(&m); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return next, nil
+	return nil
 }
 
 // look returns what has to be opened of what was fetched for a span, which is nothing where
@@ -269,7 +301,7 @@ func (c *scan) topic(ctx context.Context, name string) (kadm.TopicDetail, error)
 	}
 	meta, err := kadm.NewClient(c.client).Metadata(ctx, name)
 	if err != nil {
-		return kadm.TopicDetail{}, fmt.Errorf("metadata of %s: %w", name, err)
+		return kadm.TopicDetail{}, fmt.Errorf("metadata of %s: %w", name, noAnswer{err})
 	}
 	of := meta.Topics[name]
 	if of.Err != nil {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -187,39 +188,45 @@ func fetched(cluster *kfake.Cluster, answer func(number int, p *kmsg.FetchRespon
 }
 
 func TestScanFollowsTheLeader(t *testing.T) {
-	cluster, reader, all := large(t)
-	var got []int64
-	_, err := reader.Scan(t.Context(), all, nil, func(m *Message) error {
-		if got = append(got, m.Offset); m.Offset%3 == 0 {
-			return cluster.MoveTopicPartition("large", 0, (cluster.LeaderFor("large", 0)+1)%3)
+	synctest.Test(t, func(t *testing.T) {
+		cluster, reader, all := large(t)
+		var got []int64
+		_, err := reader.Scan(t.Context(), all, nil, func(m *Message) error {
+			if got = append(got, m.Offset); m.Offset%3 == 0 {
+				return cluster.MoveTopicPartition("large", 0, (cluster.LeaderFor("large", 0)+1)%3)
+			}
+			return nil
+		})
+		if want := []int64{0, 1, 2, 3, 4, 5, 6, 7}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("read %v, %v, want %v", got, err, want)
 		}
-		return nil
 	})
-	if want := []int64{0, 1, 2, 3, 4, 5, 6, 7}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("read %v, %v, want %v", got, err, want)
-	}
 }
 
 // A partition that nobody leads is given up, but not one that moves now and then.
 func TestScanIsPatient(t *testing.T) {
-	cluster, reader, all := large(t)
 	moves := func(p *kmsg.FetchResponseTopicPartition) bool {
 		p.ErrorCode = kerr.NotLeaderForPartition.Code
 		return true
 	}
-	fetched(cluster, func(number int, p *kmsg.FetchResponseTopicPartition) bool { return number%2 == 1 && moves(p) })
-	n := 0
-	if _, err := reader.Scan(t.Context(), all, nil, func(*Message) error { n++; return nil }); err != nil || n != 8 {
-		t.Errorf("%d records, %v, want all in spite of every second request", n, err)
-	}
-
-	cluster, reader, all = large(t)
-	asked := fetched(cluster, func(_ int, p *kmsg.FetchResponseTopicPartition) bool { return moves(p) })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if _, err := reader.Scan(ctx, all, nil, nil); !errors.Is(err, kerr.NotLeaderForPartition) || asked() != scanAttempts+1 {
-		t.Errorf("%v after %d requests, want it given up after %d", err, asked(), scanAttempts+1)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		cluster, reader, all := large(t)
+		const once = int(scanPatience/scanPause) / 2
+		fetched(cluster, func(number int, p *kmsg.FetchResponseTopicPartition) bool { return number%once != 0 && moves(p) })
+		n := 0
+		if _, err := reader.Scan(t.Context(), all, nil, func(*Message) error { n++; return nil }); err != nil || n != 8 {
+			t.Errorf("%d records, %v, want all when one request of %d is answered", n, err, once)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		cluster, reader, all := large(t)
+		fetched(cluster, func(_ int, p *kmsg.FetchResponseTopicPartition) bool { return moves(p) })
+		ctx, cancel := context.WithTimeout(t.Context(), 2*scanPatience)
+		defer cancel()
+		if _, err := reader.Scan(ctx, all, nil, nil); !errors.Is(err, kerr.NotLeaderForPartition) || ctx.Err() != nil {
+			t.Errorf("%v, want it given up after %v", err, scanPatience)
+		}
+	})
 }
 
 // What cannot be read is an error, and not the end of the log.
@@ -423,4 +430,127 @@ func TestScanAsksForWhatItNeeds(t *testing.T) {
 			}
 		}
 	}
+}
+
+const away = 3 // the id of a broker that refuses connections
+
+// described has metadata name a leader for some time, and then the real one.
+func described(cluster *kfake.Cluster, leader int32, until time.Time) {
+	id := cluster.TopicInfo("large").TopicID
+	cluster.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if !time.Now().Before(until) {
+			return nil, nil, false
+		}
+		resp := r.ResponseKind().(*kmsg.MetadataResponse)
+		for id, port := range []int32{1, 2, 3, away: 9} { // where nobody listens
+			b := kmsg.NewMetadataResponseBroker()
+			b.NodeID, b.Host, b.Port = int32(id), "127.0.0.1", port
+			resp.Brokers = append(resp.Brokers, b)
+		}
+		p := kmsg.NewMetadataResponseTopicPartition()
+		p.Leader = leader
+		if leader < 0 {
+			p.ErrorCode = kerr.LeaderNotAvailable.Code
+		}
+		topic := kmsg.NewMetadataResponseTopic()
+		topic.Topic, topic.TopicID, topic.Partitions = kmsg.StringPtr("large"), id, []kmsg.MetadataResponseTopicPartition{p}
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+}
+
+// A partition that has no leader is read when it has one again, and so is one whose leader
+// is away until another leads: the dead one is not asked for longer than metadata names it.
+func TestScanSurvivesAnElection(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		leader int32
+		lasts  time.Duration
+	}{
+		{"no leader", -1, 500 * time.Millisecond},
+		{"a leader that is away", away, time.Second},
+		{"no leader for long", -1, scanPatience - time.Second},
+		{"a leader that is away for long", away, scanPatience - time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cluster, reader, all := large(t)
+				time.Sleep(time.Second) // until nothing is kept
+				began := time.Now()
+				described(cluster, tt.leader, began.Add(tt.lasts))
+				n := 0
+				_, err := reader.Scan(t.Context(), all, nil, func(*Message) error { n++; return nil })
+				if took := time.Since(began); err != nil || n != 8 || took < tt.lasts || took > tt.lasts+time.Second {
+					t.Errorf("%d records, %v, after %v; want 8 soon after %v", n, err, took, tt.lasts)
+				}
+			})
+		})
+	}
+}
+
+// A broker that leaves the cluster, so that the client does not even know its address any more,
+// is one that is away.
+func TestScanSurvivesTheLossOfABroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster, reader, all := large(t)
+		var got []int64
+		_, err := reader.Scan(t.Context(), all, nil, func(m *Message) error {
+			if got = append(got, m.Offset); m.Offset != 3 {
+				return nil
+			}
+			if err := cluster.RemoveNode(cluster.LeaderFor("large", 0)); err != nil {
+				return err
+			}
+			_, err := kmsg.NewPtrMetadataRequest().RequestWith(t.Context(), reader.client)
+			return err
+		})
+		if want := []int64{0, 1, 2, 3, 4, 5, 6, 7}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("read %v, %v, want %v", got, err, want)
+		}
+	})
+}
+
+// An error of visit ends a Scan, whatever it is. So does what stays until a person changes
+// something, the end of the Scanner, and that of a context, which says what was waited for.
+func TestScanDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster, reader, all := large(t)
+		began, n := time.Now(), 0
+		if _, err := reader.Scan(t.Context(), all, nil, func(*Message) error { n++; return kerr.NotLeaderForPartition }); !errors.Is(err, kerr.NotLeaderForPartition) || n != 1 {
+			t.Errorf("%v after %d records, want the error of the first", err, n)
+		}
+		time.Sleep(time.Second) // until nothing is kept
+		broken := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "large", Err: kerr.InvalidTopicException, Count: -1})
+		if _, err := reader.Scan(t.Context(), all, nil, nil); !errors.Is(err, kerr.InvalidTopicException) || !strings.Contains(err.Error(), "metadata of large") {
+			t.Errorf("%v, want the error of the metadata", err)
+		}
+		broken.Remove()
+		time.Sleep(time.Second)
+		cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "large", Err: kerr.TopicAuthorizationFailed, Count: -1})
+		if _, err := reader.Scan(t.Context(), all, nil, nil); !errors.Is(err, kerr.TopicAuthorizationFailed) {
+			t.Errorf("%v, want the error of the metadata", err)
+		}
+		if took := time.Since(began); took >= scanPatience {
+			t.Errorf("took %v, though nothing passes", took)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		_, reader, all := large(t)
+		began := time.Now()
+		_, err := reader.Scan(t.Context(), all, nil, func(*Message) error { reader.Close(); return nil })
+		if took := time.Since(began); err == nil || took >= scanPatience {
+			t.Errorf("%v after %v, want the end of a Scanner that is closed", err, took)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		cluster, reader, all := large(t)
+		time.Sleep(time.Second)
+		described(cluster, -1, time.Now().Add(time.Hour))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*scanPause/2)
+		defer cancel()
+		if _, err := reader.Scan(ctx, all, nil, nil); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, kerr.LeaderNotAvailable) {
+			t.Errorf("%v, want that the time was over, and what it was spent with", err)
+		}
+	})
 }

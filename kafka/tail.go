@@ -88,7 +88,14 @@ type fetchFrom struct {
 	offset    int64
 	bytes     int32 // at most; but one batch in any case
 	committed bool  // up to the last stable offset
+	impatient bool  // with a broker that is away, as who then asks for another leader
 }
+
+// noAnswer is why a request had no answer.
+type noAnswer struct{ error }
+
+// Unwrap returns what went wrong.
+func (e noAnswer) Unwrap() error { return e.error }
 
 // fetchOnce makes one request, which does not wait for records.
 func fetchOnce(ctx context.Context, cl *kgo.Client, f fetchFrom) (*kmsg.FetchResponseTopicPartition, error) {
@@ -108,10 +115,17 @@ func fetchOnce(ctx context.Context, cl *kgo.Client, f fetchFrom) (*kmsg.FetchRes
 	failed := func(err error) error {
 		return fmt.Errorf("fetch %s/%d at %d: %w", f.topic, f.partition, f.offset, err)
 	}
+	if f.leader < 0 {
+		return nil, failed(kerr.LeaderNotAvailable)
+	}
+	ask := cl.Broker(int(f.leader)).RetriableRequest
+	if f.impatient {
+		ask = cl.Broker(int(f.leader)).Request
+	}
 	for range fetchThrottled {
-		answer, err := cl.Broker(int(f.leader)).RetriableRequest(ctx, req)
+		answer, err := ask(ctx, req)
 		if err != nil {
-			return nil, failed(err)
+			return nil, failed(noAnswer{err})
 		}
 		resp := answer.(*kmsg.FetchResponse)
 		if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
