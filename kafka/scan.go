@@ -256,7 +256,7 @@ func (c *scan) look(fetched []byte, topic string, span Span) (wanted []byte, nex
 		offsets += b.next() - b.first()
 		next = max(next, b.next())
 		switch {
-		case b.first() >= span.To || b.next() <= span.From:
+		case b.first() >= span.To:
 		case b.control(): // says which of those before were aborted
 			wanted = append(wanted, b...)
 		case c.mayHold(b):
