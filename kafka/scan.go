@@ -187,7 +187,7 @@ func (c *scan) fetchPatiently(ctx context.Context, topic string, p int32, span S
 // passes reports whether an error may be over with another leader, or when a broker is back.
 func passes(err error) bool {
 	_, away := errors.AsType[noAnswer](err)
-	closed := errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, context.Canceled)
+	closed := errors.Is(err, context.Canceled) // the client
 	return kerr.IsRetriable(err) || away && !closed && !IsFatal(err)
 }
 

@@ -140,25 +140,35 @@ func TestScanBehindTheEnd(t *testing.T) {
 // brokers that the test controls. Nothing of it leaves the process, so that it fits synctest.
 func large(t *testing.T) (*kfake.Cluster, *Scanner, map[string]map[int32]Span) {
 	t.Helper()
+	return largeUnless(t, func() bool { return false })
+}
+
+// largeUnless is large, with a Scanner that may be refused every connection.
+func largeUnless(t *testing.T, refused func() bool) (*kfake.Cluster, *Scanner, map[string]map[int32]Span) {
+	t.Helper()
 	var network kfake.VirtualNetwork
 	cluster, err := kfake.NewCluster(kfake.ListenFn(network.Listen), kfake.Ports(1, 2, 3), kfake.SeedTopics(1, "large"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	client, err := Config{Brokers: cluster.ListenAddrs()}.NewClient(kgo.Dialer(func(ctx context.Context, over, address string) (net.Conn, error) {
-		conn, err := network.DialContext(ctx, over, address)
-		if err != nil { // as a host refuses it
-			err = &net.OpError{Op: "dial", Net: over, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	connect := func(refused func() bool) *kgo.Client {
+		client, err := Config{Brokers: cluster.ListenAddrs()}.NewClient(kgo.Dialer(func(ctx context.Context, over, address string) (net.Conn, error) {
+			conn, err := network.DialContext(ctx, over, address)
+			if err != nil || refused() {
+				return nil, &net.OpError{Op: "dial", Net: over, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+			}
+			return conn, nil
+		}))
+		if err != nil {
+			t.Fatal(err)
 		}
-		return conn, err
-	}))
-	if err != nil {
-		t.Fatal(err)
+		t.Cleanup(client.Close)
+		return client
 	}
-	t.Cleanup(client.Close)
+	producer := connect(func() bool { return false })
 	for range 8 {
-		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "large", Value: []byte(rand.Text())}).FirstErr(); err != nil {
+		if err := producer.ProduceSync(t.Context(), &kgo.Record{Topic: "large", Value: []byte(rand.Text())}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -166,7 +176,7 @@ func large(t *testing.T) (*kfake.Cluster, *Scanner, map[string]map[int32]Span) {
 		r.(*kmsg.FetchRequest).MaxBytes = 1 // which one batch is in any case
 		return nil, nil, false
 	})
-	return cluster, &Scanner{client: client}, map[string]map[int32]Span{"large": {0: {0, 8}}}
+	return cluster, &Scanner{client: connect(refused)}, map[string]map[int32]Span{"large": {0: {0, 8}}}
 }
 
 // fetched answers every fetch as a function says, where that says anything.
@@ -507,6 +517,18 @@ func TestScanSurvivesTheLossOfABroker(t *testing.T) {
 		})
 		if want := []int64{0, 1, 2, 3, 4, 5, 6, 7}; err != nil || !slices.Equal(got, want) {
 			t.Errorf("read %v, %v, want %v", got, err, want)
+		}
+	})
+}
+
+// A cluster of which nothing is there is waited for like a broker.
+func TestScanSurvivesTheLossOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		_, reader, all := largeUnless(t, func() bool { return time.Since(began) < 10*time.Second })
+		n := 0
+		if _, err := reader.Scan(t.Context(), all, nil, func(*Message) error { n++; return nil }); err != nil || n != 8 {
+			t.Errorf("%d records, %v, want 8", n, err)
 		}
 	})
 }
