@@ -436,3 +436,13 @@ func TestWishesThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// A dry run leaves no mark, and needs nobody who wants it.
+func TestDryRunOfNobody(t *testing.T) {
+	s := newShelf()
+	s.letter(1, eventAt("a", 0), Place{Topic: "rag-traces", Partition: 0, Offset: 1}, "syntax")
+	r, err := s.box().Replay(t.Context(), Wish{Topic: "analytics-dlq", DryRun: true}, func(Outcome) {})
+	if err != nil || r.Sent != 1 || len(s.sent) != 0 {
+		t.Errorf("%v, %+v, %d records were sent", err, r, len(s.sent))
+	}
+}
