@@ -134,9 +134,12 @@ func TestTraceThatIsNotThere(t *testing.T) {
 		if code != 404 || body["error"] == "" || at(body, "found") != false {
 			t.Fatalf("%d %v", code, body)
 		}
+		if at(body, "search.from") != nil || at(body, "search.to") != nil {
+			t.Errorf("nothing was found, but all around it was read: %v", at(body, "search"))
+		}
 		next, more := at(body, "search.next").(string)
 		if !more {
-			if at(body, "search.stopped") != "everything" {
+			if at(body, "search.stopped") != "everything" || !strings.Contains(fmt.Sprint(body["hint"]), "all of what they have was searched") {
 				t.Errorf("at the end: %v", body)
 			}
 			break
@@ -228,6 +231,46 @@ func TestHint(t *testing.T) {
 		if n := at(body, "search.records").(float64); want > 0 && n > 60 {
 			t.Errorf("%q: %v records are read in spite of the hint", path, n)
 		}
+	}
+}
+
+// What tables know of a topic that is no source any more is no hint, and nobody's mistake.
+func TestHintOfAFormerSource(t *testing.T) {
+	m := &memory{values: []string{`{"event_type":"answer_returned","trace_id":"mine"}`}}
+	h := api.Handler(api.Options{Finder: &traces.Finder{Log: m}, Hint: func(string) (*traces.Place, time.Time) {
+		return &traces.Place{Topic: "rag-old"}, time.Time{}
+	}})
+	if code, body := get(t, h, "/api/traces/mine"); code != 200 || at(body, "found") != true {
+		t.Errorf("%d %v", code, body)
+	}
+}
+
+// sparse is a Log of many offsets without records, all of any time that is asked for.
+type sparse struct {
+	memory
+	end int64
+}
+
+// Ranges implements traces.Log.
+func (s *sparse) Ranges(context.Context, time.Time, time.Time) (traces.Parts, error) {
+	return traces.Parts{"rag-traces": {0: {To: s.end}}}, nil
+}
+
+// Scan implements traces.Log.
+func (s *sparse) Scan(_ context.Context, parts traces.Parts, _ func([]byte) bool, _ func(*traces.Record) error) (traces.Read, error) {
+	span := parts["rag-traces"][0]
+	return traces.Read{Records: span.To - span.From}, nil
+}
+
+// Where a bound ended a search around a time, not all that there is was searched.
+func TestTooMuchAroundATime(t *testing.T) {
+	h := api.Handler(api.Options{Finder: &traces.Finder{Log: &sparse{end: 10_000_000}, Records: 1}, Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} }})
+	code, body := get(t, h, "/api/traces/mine?margin=24h&at=2026-03-01T12:00:00Z")
+	if code != 404 || at(body, "search.stopped") != "budget" || at(body, "search.next") != nil {
+		t.Fatalf("%d %v", code, body)
+	}
+	if hint := fmt.Sprint(body["hint"]); !strings.Contains(hint, "give a smaller margin") || strings.Contains(hint, "all of what they have was searched") {
+		t.Errorf("hint %q", hint)
 	}
 }
 
