@@ -53,33 +53,74 @@ func runTrace(ctx context.Context, env environment, args []string) error {
 		return err
 	}
 	defer done()
+	return showTrace(ctx, env.stdout, finder, ask, asJSON)
+}
+
+// showTrace finds a trace, writes what was found of it, also when Kafka no longer answered,
+// and returns how the command ends.
+func showTrace(ctx context.Context, w io.Writer, finder *traces.Finder, ask traces.Ask, asJSON bool) error {
 	found, err := finder.Find(ctx, ask)
-	if err != nil {
+	if err != nil && (found == nil || len(found.Events) == 0 && found.Next == nil) {
 		return err
 	}
 	a := api.NewAnswer(ask.ID, found)
+	if asJSON {
+		if err := writeIndented(w, a); err != nil {
+			return err
+		}
+	} else if a.Found {
+		writeTrace(w, a)
+	}
+	return traceEnded(&ask, a, err)
+}
+
+// traceEnded returns how the command ends after an answer, with a way to go on where there
+// is one: err is what ended the search, nil when it came to its end.
+func traceEnded(ask *traces.Ask, a *api.Answer, err error) error {
 	switch {
-	case asJSON:
-		err = writeIndented(env.stdout, a)
+	case a.Found && err != nil:
+		return fmt.Errorf("%w: there may be more of the trace: try again, with --at %s", err, foundAt(a))
 	case a.Found:
-		writeTrace(env.stdout, a)
-	}
-	searched := fmt.Sprintf("%d records, %d MiB", a.Search.Records, a.Search.Bytes>>20)
-	switch {
+		return nil
 	case err != nil:
-		return err
-	case !a.Found && a.Search.Next != nil:
-		return fmt.Errorf("there is no event of trace %s in the newest %s: search what is older with --after %s, or give --at", ask.ID, searched, *a.Search.Next)
-	case !a.Found:
-		return fmt.Errorf("there is no event of trace %s in all that the sources keep, %s", ask.ID, searched)
+		return fmt.Errorf("%w: until then there was %s", err, nothing(ask, a))
 	}
-	return nil
+	return errors.New("there is " + nothing(ask, a))
+}
+
+// foundAt returns where an event lies that was found.
+func foundAt(a *api.Answer) traces.Place {
+	e := a.Steps[0].Events[0]
+	return traces.Place{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset}
+}
+
+// nothing tells where nothing was found, and how to go on.
+func nothing(ask *traces.Ask, a *api.Answer) string {
+	near, another := "", "--at"
+	if ask.At != nil || !ask.Around.IsZero() {
+		near, another = "where --at says and ", "another --at"
+	}
+	newest, all := "in the newest records", "in all that the sources keep"
+	if ask.Below != nil {
+		newest, all = "in the records before the place that --after tells", all+" from before the place that --after tells"
+	}
+	var where, next string
+	switch {
+	case a.Search.Next != nil:
+		where, next = near+newest, fmt.Sprintf(": search what is older with --after %s, or give %s", *a.Search.Next, another)
+	case a.Search.Stopped == traces.StoppedBudget:
+		where, next = "around --at, but not all there was searched", ": give a smaller --margin, or leave --at out"
+	default:
+		where = all
+	}
+	return fmt.Sprintf("no event of trace %s %s (%d records, %d MiB)%s", ask.ID, where, a.Search.Records, a.Search.Bytes>>20, next)
 }
 
 // stopped tells what is missing where a search ended early.
 var stopped = map[string]string{
 	traces.StoppedBudget: "; there may be more of it: a bound of the search was reached",
 	traces.StoppedEvents: fmt.Sprintf("; there may be more of it: a search ends at %d events", traces.MaxEvents),
+	traces.StoppedError:  "; there may be more of it: the sources could not be read to the end",
 }
 
 // width is how long a line for the whole trace is.
