@@ -48,18 +48,18 @@ async function show() {
     const answer = await response.json();
     const search = answer.search;
     if (search) byId("searched").textContent = search.records.toLocaleString() + " records were searched" + (search.from ? ", from " + new Date(search.from).toLocaleTimeString() + " to " + new Date(Math.min(Date.parse(search.to), Date.now())).toLocaleTimeString() : "") + ".";
-    if (!response.ok) {
+    if (response.ok) byId("status").textContent = new Date(answer.start).toLocaleString();
+    else {
       byId("status").textContent = answer.error + (answer.hint ? ": " + answer.hint : "");
       byId("status").className = "bad";
-      if (search?.next) {
-        const a = create("a", " Search what is older");
-        a.href = "?after=" + encodeURIComponent(search.next);
-        byId("searched").append(a);
-      }
-      return;
     }
-    byId("status").textContent = new Date(answer.start).toLocaleString();
-    if (search.stopped !== "found") byId("searched").textContent += " There may be more of this trace: the search has reached a bound.";
+    if (answer.found && search.stopped !== "found") byId("searched").textContent += " There may be more of this trace: the search " + (search.stopped === "error" ? "could not go on." : "has reached a bound.");
+    if (!response.ok && search?.next) {
+      const a = create("a", " Search what is older");
+      a.href = "?after=" + encodeURIComponent(search.next);
+      byId("searched").append(a);
+    }
+    if (!answer.found) return; // what was found before an error is drawn
     tile("duration", duration(answer.duration_seconds));
     tile("status", answer.status, answer.status === "error");
     if (answer.slowest_step !== null) {
