@@ -35,16 +35,16 @@ type sourceLog struct {
 }
 
 // Ranges implements traces.Log.
-func (l sourceLog) Ranges(ctx context.Context, from, to time.Time) (traces.Parts, error) {
-	found, err := l.reader.Ranges(ctx, l.topics, from, to)
-	parts := traces.Parts{}
+func (l sourceLog) Ranges(ctx context.Context, from, to time.Time) (parts traces.Parts, held bool, err error) {
+	found, held, err := l.reader.Ranges(ctx, l.topics, from, to)
+	parts = traces.Parts{}
 	for topic, spans := range found {
 		parts[topic] = map[int32]traces.Span{}
 		for p, s := range spans {
 			parts[topic][p] = traces.Span(s)
 		}
 	}
-	return parts, err
+	return parts, held, err
 }
 
 // Topics implements traces.Log.

@@ -12,10 +12,13 @@ const (
 	batchLengthAt     = 8
 	batchAttributesAt = 21
 	batchLastDeltaAt  = 23
+	batchFirstTimeAt  = 27
+	batchMaxTimeAt    = 35
 	batchCountAt      = 57
 	batchHeaderSize   = 61
 
 	batchCodec   = 7 // bits of the lower byte of the attributes
+	batchOfLog   = 1 << 3
 	batchControl = 1 << 5
 )
 
@@ -45,6 +48,16 @@ func (b batch) first() int64 { return int64(binary.BigEndian.Uint64(b)) }
 // next returns the offset behind it.
 func (b batch) next() int64 {
 	return b.first() + int64(binary.BigEndian.Uint32(b[batchLastDeltaAt:])) + 1
+}
+
+// begin returns the timestamp of the first record that it was made with, in Unix milliseconds:
+// of the time of the log that of all.
+func (b batch) begin() int64 {
+	at := batchFirstTimeAt
+	if b[batchAttributesAt+1]&batchOfLog != 0 {
+		at = batchMaxTimeAt
+	}
+	return int64(binary.BigEndian.Uint64(b[at:]))
 }
 
 // records returns how many there are: none are left where all were compacted away.

@@ -22,7 +22,7 @@ func CommittedSpans(ctx context.Context, c Config, topic string, since time.Time
 		return nil, err
 	}
 	defer s.Close()
-	all, err := s.Ranges(ctx, []string{topic}, since, time.Time{})
+	all, _, err := s.Ranges(ctx, []string{topic}, since, time.Time{})
 	if err == nil && all[topic] == nil {
 		return nil, fmt.Errorf("topic %s does not exist: set kafka.prefix to that of the deployment, which makes it when it runs for the first time: %w", topic, kerr.UnknownTopicOrPartition)
 	}

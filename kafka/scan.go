@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -35,56 +36,119 @@ func (s *Scanner) Close() { s.client.Close() }
 
 // Ranges returns, for every partition of those topics that exist, the offsets of what was
 // committed and has a timestamp from one time to another; a zero time means all that there
-// is on that side. Timestamps need not be in order: then it is what lies between the first
-// records with later ones. What lies behind an open transaction is not waited for.
-func (s *Scanner) Ranges(ctx context.Context, topics []string, from, to time.Time) (map[string]map[int32]Span, error) {
+// is on that side. Timestamps need not be in order: it begins with the first record of from or
+// later, and ends where all is of to or later in 32 KiB and four batches, or to the end. What
+// lies behind an open transaction is not waited for; held says that some of it might belong to
+// what is returned.
+func (s *Scanner) Ranges(ctx context.Context, topics []string, from, to time.Time) (all map[string]map[int32]Span, held bool, err error) {
+	bounds, err := s.bounds(ctx, topics, from, to)
+	if err != nil {
+		return nil, false, fmt.Errorf("offsets of %v: %w", topics, err)
+	}
+	all = map[string]map[int32]Span{}
+	var mu sync.Mutex // of all, and of what is returned
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(scanAtOnce)
+	bounds.committed.Each(func(committed kadm.ListedOffset) {
+		topic, p := committed.Topic, committed.Partition
+		start, _ := bounds.starts.Lookup(topic, p)
+		next, _ := bounds.nexts.Lookup(topic, p)
+		switch err := cmp.Or(committed.Err, start.Err, next.Err); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			return
+		case err != nil:
+			group.Go(func() error { return fmt.Errorf("offsets of %s/%d: %w", topic, p, err) })
+			return
+		}
+		group.Go(func() (err error) {
+			upTo := min(next.Offset, committed.Offset)
+			if !to.IsZero() {
+				if upTo, err = s.last(ctx, topic, p, Span{upTo, committed.Offset}, to); err != nil {
+					return err
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if all[topic] == nil {
+				all[topic] = map[int32]Span{}
+			}
+			all[topic][p] = Span{min(start.Offset, upTo), upTo}
+			held = held || next.Offset > committed.Offset
+			return nil
+		})
+	})
+	err = group.Wait()
+	return all, held, err
+}
+
+// offsetBounds are what Kafka says of offsets: the first of a time on and the first of another
+// time on, or the ends of the log, and where what was committed ends.
+type offsetBounds struct{ starts, nexts, committed kadm.ListedOffsets }
+
+// bounds asks for them, at once.
+func (s *Scanner) bounds(ctx context.Context, topics []string, from, to time.Time) (b offsetBounds, err error) {
 	adm := kadm.NewClient(s.client)
 	var group errgroup.Group
-	ask := func(into *kadm.ListedOffsets, list func(context.Context, ...string) (kadm.ListedOffsets, error)) {
+	ask := func(into *kadm.ListedOffsets, since time.Time, otherwise func(context.Context, ...string) (kadm.ListedOffsets, error)) {
 		group.Go(func() (err error) {
-			*into, err = list(ctx, topics...)
+			if since.IsZero() {
+				*into, err = otherwise(ctx, topics...)
+			} else {
+				*into, err = adm.ListOffsetsAfterMilli(ctx, max(0, since.UnixMilli()), topics...) // those below mean something else to Kafka
+			}
 			return err
 		})
 	}
-	since := func(t time.Time) func(context.Context, ...string) (kadm.ListedOffsets, error) {
-		return func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
-			return adm.ListOffsetsAfterMilli(ctx, max(0, t.UnixMilli()), topics...) // those below mean something else to Kafka
-		}
-	}
-	var starts, ends, later kadm.ListedOffsets
-	ask(&ends, adm.ListCommittedOffsets)
-	if from.IsZero() {
-		ask(&starts, adm.ListStartOffsets)
-	} else {
-		ask(&starts, since(from))
-	}
-	if !to.IsZero() {
-		ask(&later, since(to))
-	}
+	ask(&b.starts, from, adm.ListStartOffsets)
+	ask(&b.nexts, to, adm.ListEndOffsets)
+	ask(&b.committed, time.Time{}, adm.ListCommittedOffsets)
 	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("offsets of %v: %w", topics, err)
+		return b, err
 	}
-	all := map[string]map[int32]Span{}
-	var bad error
-	ends.Each(func(end kadm.ListedOffset) {
-		start, _ := starts.Lookup(end.Topic, end.Partition)
-		upTo, err := end.Offset, cmp.Or(end.Err, start.Err)
-		if !to.IsZero() {
-			next, _ := later.Lookup(end.Topic, end.Partition)
-			upTo, err = min(upTo, next.Offset), cmp.Or(err, next.Err)
-		}
-		switch {
-		case errors.Is(err, kerr.UnknownTopicOrPartition):
-		case err != nil:
-			bad = cmp.Or(bad, fmt.Errorf("offsets of %s/%d: %w", end.Topic, end.Partition, err))
-		default:
-			if all[end.Topic] == nil {
-				all[end.Topic] = map[int32]Span{}
-			}
-			all[end.Topic][end.Partition] = Span{min(start.Offset, upTo), upTo}
-		}
+	late := false // an open transaction, or one that was committed while it was asked
+	b.committed.Each(func(committed kadm.ListedOffset) {
+		next, _ := b.nexts.Lookup(committed.Topic, committed.Partition)
+		late = late || next.Offset > committed.Offset
 	})
-	return all, bad
+	if late {
+		b.committed, err = adm.ListCommittedOffsets(ctx, topics...)
+	}
+	return b, err
+}
+
+// How much must be of a time or later for what is behind it to be taken for that, too: more
+// than what a producer with a wrong clock sends at once.
+const (
+	laterBytes   = scanLeast / 2
+	laterBatches = 4
+	laterRecords = 16 // that are asked for at first, twice as many then
+)
+
+// last returns the offset behind the last record of a span that is of before a time.
+func (s *Scanner) last(ctx context.Context, topic string, p int32, span Span, to time.Time) (int64, error) {
+	last, bytes, batches := span.From, 0, 0
+	at := span.From
+	c := &scan{Scanner: s, take: func(_ context.Context, _ string, _ int32, of Span, fetched *kmsg.FetchResponseTopicPartition) (next int64, _ error) {
+		next = of.From
+		for b := range wholeBatches(fetched.RecordBatches) {
+			next = max(next, b.next())
+			if b.begin() < to.UnixMilli() {
+				last, bytes, batches = next, 0, 0
+			} else {
+				bytes, batches = bytes+len(b), batches+1
+			}
+		}
+		at = max(at, next)
+		return next, nil
+	}}
+	for n := int64(laterRecords); at < span.To && (bytes < laterBytes || batches < laterBatches); n *= 2 {
+		part := Span{at, min(at+n, span.To)}
+		if err := c.partition(ctx, topic, p, part); err != nil {
+			return 0, err
+		}
+		at = max(at, part.To)
+	}
+	return min(last, span.To), nil
 }
 
 // Bounds of what a Scan fetches.
@@ -109,6 +173,7 @@ type Scanned struct{ Records, Bytes int64 }
 // a while is waited for.
 func (s *Scanner) Scan(ctx context.Context, parts map[string]map[int32]Span, may func(data []byte) bool, visit func(m *Message) error) (Scanned, error) {
 	c := &scan{Scanner: s, may: may, visit: visit}
+	c.take = c.open
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(scanAtOnce)
 	for topic, spans := range parts {
@@ -129,8 +194,12 @@ type scan struct {
 	leading sync.Mutex
 	topics  kadm.TopicDetails // as they were last looked at
 
-	may      func(data []byte) bool
-	visiting sync.Mutex // what follows
+	// take takes in what a request for a span of a partition brought, and returns what comes
+	// behind it.
+	take func(ctx context.Context, topic string, p int32, span Span, fetched *kmsg.FetchResponseTopicPartition) (next int64, err error)
+
+	may      func(data []byte) bool // of open
+	visiting sync.Mutex             // what follows
 	visit    func(m *Message) error
 	read     Scanned
 }
@@ -150,26 +219,17 @@ func (c *scan) partition(ctx context.Context, topic string, p int32, span Span) 
 		if err != nil {
 			return err
 		}
-		if err := c.hand(ctx, got, span); err != nil {
+		next, err := c.take(ctx, topic, p, span, got)
+		if err != nil || next == span.From { // nothing will come
 			return err
 		}
-		if got.next == span.From { // nothing will come
-			return nil
-		}
-		span.From = got.next
+		span.From = next
 	}
 	return nil
 }
 
-// portion is what one request for a span brought.
-type portion struct {
-	records []*kgo.Record // those that may be wanted, and some behind the span
-	next    int64         // behind it
-	bytes   int64
-}
-
 // fetchPatiently fetches until somebody leads the partition who answers.
-func (c *scan) fetchPatiently(ctx context.Context, topic string, p int32, span Span) (portion, error) {
+func (c *scan) fetchPatiently(ctx context.Context, topic string, p int32, span Span) (*kmsg.FetchResponseTopicPartition, error) {
 	for since := time.Now(); ; {
 		got, err := c.fetch(ctx, topic, p, span)
 		if err == nil || ctx.Err() != nil || !passes(err) || time.Since(since) >= scanPatience {
@@ -192,57 +252,52 @@ func passes(err error) bool {
 }
 
 // fetch makes one request for a span.
-func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (portion, error) {
+func (c *scan) fetch(ctx context.Context, topic string, p int32, span Span) (*kmsg.FetchResponseTopicPartition, error) {
 	of, err := c.topic(ctx, topic)
 	if err != nil {
-		return portion{}, err
+		return nil, err
 	}
 	at, there := of.Partitions[p]
 	if !there {
-		return portion{}, fmt.Errorf("read %s/%d: %w", topic, p, kerr.UnknownTopicOrPartition)
+		return nil, fmt.Errorf("read %s/%d: %w", topic, p, kerr.UnknownTopicOrPartition)
 	}
-	resp, err := fetchOnce(ctx, c.client, fetchFrom{
+	return fetchOnce(ctx, c.client, fetchFrom{
 		topic: topic, id: of.ID, partition: p, leader: at.Leader, offset: span.From, committed: true,
 		bytes: c.bytes(topic, span.To-span.From), impatient: true,
 	})
-	if err != nil {
-		return portion{}, err
-	}
-	wanted, next := c.look(resp.RecordBatches, topic, span)
-	got := portion{next: next, bytes: int64(len(resp.RecordBatches))}
-	if len(wanted) == 0 {
-		return got, nil
-	}
-	resp.RecordBatches = wanted
-	opened, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Topic: topic, Partition: p, Offset: span.From, IsolationLevel: kgo.ReadCommitted(),
-	}, resp, decompressor, nil)
-	if opened.Err != nil {
-		return portion{}, fmt.Errorf("read %s/%d at %d: %w", topic, p, span.From, opened.Err)
-	}
-	got.records = opened.Records
-	return got, nil
 }
 
-// hand visits what was fetched of a span.
-func (c *scan) hand(ctx context.Context, got portion, span Span) error {
+// open takes in what is to be visited.
+func (c *scan) open(ctx context.Context, topic string, p int32, span Span, fetched *kmsg.FetchResponseTopicPartition) (next int64, err error) {
+	wanted, next := c.look(fetched.RecordBatches, topic, span)
+	bytes := int64(len(fetched.RecordBatches))
+	var opened kgo.FetchPartition
+	if len(wanted) > 0 {
+		fetched.RecordBatches = wanted
+		opened, _ = kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+			Topic: topic, Partition: p, Offset: span.From, IsolationLevel: kgo.ReadCommitted(),
+		}, fetched, decompressor, nil)
+	}
+	if opened.Err != nil {
+		return 0, fmt.Errorf("read %s/%d at %d: %w", topic, p, span.From, opened.Err)
+	}
 	c.visiting.Lock()
 	defer c.visiting.Unlock()
 	if ctx.Err() != nil { // another partition has ended it
-		return ctx.Err()
+		return 0, ctx.Err()
 	}
-	c.read.Records += min(got.next, span.To) - span.From
-	c.read.Bytes += got.bytes
-	for _, r := range got.records {
+	c.read.Records += min(next, span.To) - span.From
+	c.read.Bytes += bytes
+	for _, r := range opened.Records {
 		if r.Offset >= span.To {
 			break
 		}
 		m := recordMessage(r)
 		if err := c.visit(&m); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return next, nil
 }
 
 // look returns what has to be opened of what was fetched for a span, which is nothing where

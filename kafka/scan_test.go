@@ -37,12 +37,14 @@ func scanned(t *testing.T) (Config, string) {
 	if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 3, 1, nil, topic); err != nil || resp.Err != nil {
 		t.Fatal(err, resp.Err)
 	}
-	var records []*kgo.Record
-	for i := range 30 {
-		records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % 3), Timestamp: time.Unix(1_700_000_000+int64(i/3), 0), Value: fmt.Append(nil, i)})
-	}
-	if err := client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
-		t.Fatal(err)
+	for second := range 10 { // each record in a batch of its own
+		var records []*kgo.Record
+		for p := range 3 {
+			records = append(records, &kgo.Record{Topic: topic, Partition: int32(p), Timestamp: time.Unix(1_700_000_000+int64(second), 0), Value: fmt.Append(nil, 3*second+p)})
+		}
+		if err := client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return c, topic
 }
@@ -112,7 +114,7 @@ func TestScanPassesHoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	reader := newScanner(t, c)
-	ranges, err := reader.Ranges(t.Context(), []string{topic, topic + "x"}, time.Time{}, time.Time{})
+	ranges, _, err := reader.Ranges(t.Context(), []string{topic, topic + "x"}, time.Time{}, time.Time{})
 	if err != nil || len(ranges) != 1 || ranges[topic][0] != (Span{10, 10}) || ranges[topic][1] != (Span{0, 12}) {
 		t.Fatalf("ranges %v, %v", ranges, err)
 	}
@@ -259,8 +261,14 @@ func TestScanOfBrokenRecords(t *testing.T) {
 // Ranges that cannot be told are an error, and not left out.
 func TestRangesThatCannotBeTold(t *testing.T) {
 	cluster, reader, _ := large(t)
+	const start, end, committed, first, second = -2, -1, -3, 1_000, 2_000
+	var bad int64 // what is not told
 	cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
+		asked := r.(*kmsg.ListOffsetsRequest)
+		if what := asked.Topics[0].Partitions[0].Timestamp; asked.IsolationLevel == 0 && what != bad || asked.IsolationLevel == 1 && bad != committed {
+			return nil, nil, false
+		}
 		topic, p := kmsg.NewListOffsetsResponseTopic(), kmsg.NewListOffsetsResponseTopicPartition()
 		p.ErrorCode = kerr.UnknownServerError.Code
 		topic.Topic, topic.Partitions = "large", []kmsg.ListOffsetsResponseTopicPartition{p}
@@ -268,8 +276,40 @@ func TestRangesThatCannotBeTold(t *testing.T) {
 		resp.Topics = append(resp.Topics, topic)
 		return resp, nil, true
 	})
-	if ranges, err := reader.Ranges(t.Context(), []string{"large"}, time.Time{}, time.Time{}); !errors.Is(err, kerr.UnknownServerError) || !strings.Contains(err.Error(), "large/0") {
-		t.Errorf("ranges %v, error %v", ranges, err)
+	for _, bad = range []int64{start, end, committed, first, second} {
+		var from, to time.Time
+		if bad == first || bad == second {
+			from, to = time.UnixMilli(first), time.UnixMilli(second)
+		}
+		ranges, _, err := reader.Ranges(t.Context(), []string{"large"}, from, to)
+		if !errors.Is(err, kerr.UnknownServerError) || !strings.Contains(err.Error(), "large/0") {
+			t.Errorf("without %d: ranges %v, error %v", bad, ranges, err)
+		}
+	}
+}
+
+// What was committed while it was asked is not taken for an open transaction.
+func TestRangesWhileRecordsCome(t *testing.T) {
+	cluster, reader, all := large(t)
+	asked := 0
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if r.(*kmsg.ListOffsetsRequest).IsolationLevel == 0 {
+			return nil, nil, false
+		}
+		if asked++; asked > 1 {
+			return nil, nil, false
+		}
+		topic, p := kmsg.NewListOffsetsResponseTopic(), kmsg.NewListOffsetsResponseTopicPartition()
+		p.Offset = 5
+		topic.Topic, topic.Partitions = "large", []kmsg.ListOffsetsResponseTopicPartition{p}
+		resp := r.ResponseKind().(*kmsg.ListOffsetsResponse)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	ranges, held, err := reader.Ranges(t.Context(), []string{"large"}, time.Time{}, time.Time{})
+	if err != nil || held || ranges["large"][0] != all["large"][0] {
+		t.Errorf("%v, held %v, %v", ranges, held, err)
 	}
 }
 
@@ -328,20 +368,22 @@ func TestRangesByTime(t *testing.T) {
 	for _, tt := range []struct {
 		from, to time.Time
 		want     Span
+		held     bool
 	}{
-		{time.Time{}, time.Time{}, Span{0, 10}},
-		{at(3), at(5), Span{3, 5}},
-		{at(-10), at(2), Span{0, 2}},
-		{time.Unix(-50, 0), at(2), Span{0, 2}}, // of before 1970
-		{at(8), at(99), Span{8, 10}},
-		{at(50), at(99), Span{10, 10}},
-		{at(5), at(3), Span{3, 3}},
-		{at(8), later, Span{8, 10}},
-		{later, later.Add(time.Hour), Span{10, 10}},
+		{time.Time{}, time.Time{}, Span{0, 10}, true},
+		{at(3), at(5), Span{3, 5}, false},
+		{at(-10), at(2), Span{0, 2}, false},
+		{time.Unix(-50, 0), at(2), Span{0, 2}, false}, // of before 1970
+		{at(8), at(99), Span{8, 10}, false},
+		{at(50), at(99), Span{10, 10}, false},
+		{at(5), at(3), Span{3, 3}, false},
+		{at(8), later, Span{8, 10}, true},
+		{at(8), time.Time{}, Span{8, 10}, true},
+		{later, later.Add(time.Hour), Span{10, 10}, true},
 	} {
-		ranges, err := reader.Ranges(t.Context(), []string{topic}, tt.from, tt.to)
-		if err != nil || ranges[topic][2] != tt.want || len(ranges[topic]) != 3 {
-			t.Errorf("from %v to %v: %v, %v, want %v", tt.from, tt.to, ranges, err, tt.want)
+		ranges, held, err := reader.Ranges(t.Context(), []string{topic}, tt.from, tt.to)
+		if err != nil || ranges[topic][2] != tt.want || len(ranges[topic]) != 3 || held != tt.held {
+			t.Errorf("from %v to %v: %v, held %v, %v, want %v and %v", tt.from, tt.to, ranges, held, err, tt.want, tt.held)
 		}
 	}
 }
@@ -438,6 +480,65 @@ func TestScanAsksForWhatItNeeds(t *testing.T) {
 			if least := size * records / 2; n == 1 && (len(asked) != 1 || asked[0] < least || asked[0] > max(scanLeast, least*5/4)) {
 				t.Errorf("half of %s, again, was asked for as %v, want some more than %d", topic, asked, least)
 			}
+		}
+	}
+}
+
+// The clocks of some producers may be wrong: what others send between is not left out.
+func TestRangesOutOfOrder(t *testing.T) {
+	c := broker(t)
+	client, err := c.NewClient(kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	at := func(s int) time.Time { return time.Unix(1_700_000_000+int64(s), 0) }
+	from := func(first, last int) (seconds []int) {
+		for s := first; s <= last; s++ {
+			seconds = append(seconds, s)
+		}
+		return seconds
+	}
+	for i, tt := range []struct {
+		name     string
+		wide     int   // bytes of a record
+		together int   // records of a batch
+		wrong    []int // records whose clock is an hour ahead
+		to       int   // the second before which what is wanted was
+		want     Span  // of what is of second 10 or later
+	}{
+		{"in order", 10, 1, nil, 60, Span{10, 60}},
+		{"one long before", 10, 1, []int{3}, 60, Span{3, 60}},
+		{"some", 10, 1, []int{3, 4, 12, 15, 18}, 60, Span{3, 60}},
+		{"some at the end", 10, 1, []int{59, 60, 61}, 60, Span{10, 59}},
+		{"many", 10, 1, from(20, 50), 60, Span{10, 60}},
+		{"large ones, now and then", 10_000, 1, slices.Concat(from(12, 14), from(16, 18), from(20, 22), from(24, 26), from(28, 30)), 60, Span{10, 60}},
+		{"large batches", 4_000, 10, from(20, 49), 60, Span{10, 60}},
+		{"in the middle of a batch", 10, 5, []int{57}, 60, Span{10, 60}},
+		{"many behind few", 1000, 1, append(from(66, 85), 20), 95, Span{10, 95}},
+	} {
+		topic, _, _ := names(t)
+		topic += fmt.Sprint(i)
+		if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 1, 1, nil, topic); err != nil || resp.Err != nil {
+			t.Fatal(err, resp.Err)
+		}
+		var records []*kgo.Record
+		for s := range 100 {
+			when := at(s)
+			if slices.Contains(tt.wrong, s) {
+				when = when.Add(time.Hour)
+			}
+			if records = append(records, &kgo.Record{Topic: topic, Timestamp: when, Value: make([]byte, tt.wide)}); len(records) < tt.together {
+				continue
+			}
+			if err := client.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			records = nil
+		}
+		ranges, held, err := newScanner(t, c).Ranges(t.Context(), []string{topic}, at(10), at(tt.to))
+		if err != nil || held || ranges[topic][0] != tt.want {
+			t.Errorf("%s: %v, %v, %v, want %v", tt.name, ranges, held, err, tt.want)
 		}
 	}
 }

@@ -43,9 +43,10 @@ type Record struct {
 type Log interface {
 	// Topics returns the names of the topics, whether they exist or not.
 	Topics() []string
-	// Ranges returns, for all partitions of the topics, what has timestamps from one time to
-	// another; a zero time means all that there is on that side.
-	Ranges(ctx context.Context, from, to time.Time) (Parts, error)
+	// Ranges returns, for all partitions of the topics, where all records lie that have
+	// timestamps from one time to another, in whatever order; a zero time means all that there
+	// is on that side. held says that some may lie behind an open transaction, and are not in it.
+	Ranges(ctx context.Context, from, to time.Time) (parts Parts, held bool, err error)
 	// Scan reads the records of some parts and visits them, one at a time. Some among whose
 	// bytes may, asked of many records at once and by several goroutines, finds nothing may be
 	// left out. It returns the first error of visit, and how much was read in any case.
@@ -100,7 +101,7 @@ type Finder struct {
 	Log      Log
 	MaxBytes int // of a record that is an event; see codecs.JSON
 	// Records and For bound a search, hints and what lies around included: it ends after the
-	// first part of it that exceeds one of them. 0: no bound.
+	// first part of it that exceeds Records, and when it has taken so long. 0: no bound.
 	Records int64
 	For     time.Duration
 }
@@ -119,11 +120,14 @@ type Found struct {
 	Events  []Event
 	Stopped string
 	// Searched is what was read, From and To the times around what was found, up to which all
-	// was read; they are zero while nothing is found.
+	// was read that was there; they are zero while nothing is found.
 	Searched Searched
 	From, To time.Time
+	Held     bool // what lies behind an open transaction was not read, and should have been
 	Read
-	Next Parts // for Ask.Below, to search on; nil: there is nothing older
+	// Next is for Ask.Below, to search on; nil: all was searched, or only what lies around a
+	// hint was.
+	Next Parts
 }
 
 // Find looks for the events of a trace. The error is a NotSource, or one of reading, with
@@ -139,12 +143,17 @@ func (f *Finder) Find(ctx context.Context, a Ask) (*Found, error) {
 		return nil, NotSource{*a.At, topics}
 	}
 	s := &search{
-		Finder: f, Ask: a, Found: &Found{Searched: Searched{}}, began: time.Now(),
+		Finder: f, Ask: a, Found: &Found{Searched: Searched{}},
 		needle: newNeedle(a.ID), seen: map[Place]bool{}, json: codecs.JSON{MaxBytes: f.MaxBytes},
+	}
+	if f.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, f.For, errBudget)
+		defer cancel()
 	}
 	err := s.run(ctx)
 	switch {
-	case errors.Is(err, errBudget):
+	case errors.Is(err, errBudget), err != nil && context.Cause(ctx) == errBudget && s.Found.Records > 0:
 		s.Stopped, err = StoppedBudget, nil
 	case errors.Is(err, errEvents):
 		s.Stopped, err = StoppedEvents, nil
@@ -165,14 +174,16 @@ type search struct {
 	*Finder
 	Ask
 	*Found
-	began  time.Time
 	needle *needle
 	json   codecs.JSON
 	event  event.Event
 	seen   map[Place]bool // of Events
-	window Parts          // what was read of From to To; nil: nothing yet
-	// When records with events of it came, as far as they tell when they began.
-	first, last time.Time
+	// When records with events of it came, and when it began, as far as they tell.
+	first, last, begin time.Time
+
+	// What was read around it: from one time to another, as it was at a third.
+	window           Parts // nil: nothing yet
+	from, to, looked time.Time
 }
 
 func (s *search) run(ctx context.Context) error {
@@ -187,14 +198,14 @@ func (s *search) run(ctx context.Context) error {
 	if len(s.Events) == 0 {
 		return nil
 	}
-	s.Stopped = StoppedFound
+	s.Stopped, s.Held = StoppedFound, false // unless it concerns what lies around
 	return s.around(ctx)
 }
 
 // hinted looks where the trace is said to be.
 func (s *search) hinted(ctx context.Context) error {
 	if at := s.At; at != nil {
-		all, err := s.Log.Ranges(ctx, time.Time{}, time.Time{})
+		all, _, err := s.Log.Ranges(ctx, time.Time{}, time.Time{})
 		if err != nil {
 			return err
 		}
@@ -209,82 +220,106 @@ func (s *search) hinted(ctx context.Context) error {
 	if len(s.Events) > 0 || s.Ask.Around.IsZero() {
 		return nil
 	}
-	s.first, s.last = s.Ask.Around, s.Ask.Around
-	if err := s.around(ctx); err != nil {
-		return err
-	}
+	s.first, s.last, s.begin = s.Ask.Around, s.Ask.Around, s.Ask.Around
+	err := s.around(ctx)
 	if len(s.Events) == 0 {
 		s.window, s.From, s.To = nil, time.Time{}, time.Time{}
 	}
-	return nil
+	return err
 }
 
-// around reads what lies around what was found, until that brings nothing new.
+// around reads what lies around what was found, until that brings nothing new: what is near
+// first, for a wrong duration may say that it began days before.
 func (s *search) around(ctx context.Context) error {
-	for behind := s.Margin; ; {
-		from, to := s.first.Add(-s.Margin), s.last.Add(behind)
-		if s.window != nil && !from.Before(s.From) && !to.After(s.To) {
-			if len(s.Events) == 0 || s.answered() || behind > s.Margin {
-				return nil
-			}
+	for reach, behind := min(s.Margin, DefaultMargin), s.Margin; ; {
+		from, to := s.begin.Add(-s.Margin), s.last.Add(behind)
+		left, right := later(from, s.first.Add(-reach)), earlier(to, s.last.Add(reach))
+		var err error
+		switch {
+		case s.window == nil:
+			err = s.widen(ctx, left, right)
+		case left.Before(s.from):
+			err = s.widen(ctx, left, time.Time{})
+		case right.After(s.to):
+			err = s.widen(ctx, time.Time{}, right)
+		case left.After(from) || right.Before(to):
+			reach *= openMargins
+		case len(s.Events) == 0 || s.answered() || behind > s.Margin:
+			return nil
+		default:
 			behind *= openMargins
-			continue
 		}
-		if err := s.widen(ctx, from, to); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 }
 
 // widen has what came from one time to another read, and somewhat more: what is found there
-// moves these times, mostly by less than that. Of a side that is read as far already nothing
-// is asked for, because Kafka reads records to tell where those of a time are.
+// moves these times, mostly by less than that. Of a side whose time is zero nothing more is
+// read, nor asked, because Kafka reads records to tell where those of a time are.
 func (s *search) widen(ctx context.Context, from, to time.Time) error {
-	var newFrom, newTo time.Time
-	if s.window == nil || from.Before(s.From) {
-		newFrom = from.Add(-s.Margin / 3)
+	more, next := min(s.Margin, DefaultMargin)/3, Parts.last
+	if from.IsZero() {
+		next = Parts.first // nearest first
+	} else {
+		from = from.Add(-more)
 	}
-	if s.window == nil || to.After(s.To) {
-		newTo = to.Add(s.Margin / 3)
+	if !to.IsZero() {
+		to = to.Add(more)
 	}
-	parts, err := s.Log.Ranges(ctx, newFrom, newTo)
+	looked := time.Now()
+	parts, held, err := s.Log.Ranges(ctx, from, to)
 	if err != nil {
 		return err
 	}
 	parts.each(func(topic string, p int32, span Span) {
 		if before, known := s.window[topic][p]; known {
-			if newFrom.IsZero() {
+			if from.IsZero() {
 				span.From = before.From
 			}
-			if newTo.IsZero() {
+			if to.IsZero() {
 				span.To = before.To
 			}
 			parts.set(topic, p, span)
 		}
 	})
-	for left := s.unread(parts); len(left) > 0; {
-		var part Parts
-		part, left = left.first(mostChunk)
+	for part, left := next(s.unread(parts), mostChunk); len(part) > 0; part, left = next(left, mostChunk) {
 		if err := s.scan(ctx, part); err != nil {
 			return err
 		}
-		if s.exhausted() && len(left) > 0 {
+		if s.exhausted() && !left.empty() {
 			return errBudget
 		}
 	}
 	s.window = parts
-	if !newFrom.IsZero() {
-		s.From = newFrom
+	if !from.IsZero() {
+		s.from = from
 	}
-	if !newTo.IsZero() {
-		s.To = newTo
+	if !to.IsZero() {
+		s.to, s.looked, s.Held = to, looked, s.Held || held
 	}
+	s.From, s.To = s.from, earlier(s.to, s.looked)
 	return nil
 }
 
-// exhausted reports whether a bound is reached.
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// exhausted reports whether so many records were read as may be.
 func (s *search) exhausted() bool {
-	return s.Finder.Records > 0 && s.Found.Records >= s.Finder.Records || s.For > 0 && time.Since(s.began) >= s.For
+	return s.Finder.Records > 0 && s.Found.Records >= s.Finder.Records
 }
 
 // answered reports whether the trace has come to its end.
@@ -322,18 +357,20 @@ const (
 
 // backwards searches all there is, newest first, until something is found.
 func (s *search) backwards(ctx context.Context) error {
-	all, err := s.Log.Ranges(ctx, time.Time{}, time.Time{})
+	left, held, err := s.Log.Ranges(ctx, time.Time{}, time.Time{})
 	if err != nil {
 		return err
 	}
-	all.each(func(topic string, p int32, span Span) {
+	s.Held = held && s.Below == nil
+	left.each(func(topic string, p int32, span Span) {
 		if below, told := s.Below[topic][p]; told {
-			span.To = min(span.To, max(below.To, span.From))
-			all.set(topic, p, span)
+			span.To = min(span.To, below.To)
+			left.set(topic, p, span)
 		}
 	})
 	for chunk := firstChunk; ; chunk = min(2*chunk, mostChunk) {
-		part := all.last(chunk)
+		s.Next = left
+		part, rest := left.last(chunk)
 		if len(part) == 0 {
 			s.Stopped, s.Next = StoppedEverything, nil
 			return nil
@@ -341,13 +378,11 @@ func (s *search) backwards(ctx context.Context) error {
 		if err := s.scan(ctx, part); err != nil {
 			return err
 		}
-		s.Next = Parts{}
-		part.each(func(topic string, p int32, read Span) { all.set(topic, p, Span{all[topic][p].From, read.From}) })
-		all.each(s.Next.set)
-		if len(s.Events) > 0 {
+		left, s.Next = rest, rest
+		switch {
+		case len(s.Events) > 0:
 			return nil
-		}
-		if s.exhausted() {
+		case s.exhausted() && !left.empty():
 			return errBudget
 		}
 	}
@@ -355,6 +390,9 @@ func (s *search) backwards(ctx context.Context) error {
 
 // scan reads some parts, and notes that they were read.
 func (s *search) scan(ctx context.Context, parts Parts) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("look for trace %s: %w", s.ID, err)
+	}
 	read, err := s.Log.Scan(ctx, parts, s.needle.In, s.visit)
 	s.Found.Records += read.Records
 	s.Bytes += read.Bytes
@@ -381,12 +419,10 @@ func (s *search) visit(r *Record) error {
 	s.Events = append(s.Events, one)
 	s.seen[r.Place] = true
 	begin := r.Timestamp.Add(-one.Duration)
-	if len(s.Events) == 1 || begin.Before(s.first) {
-		s.first = begin
+	if len(s.Events) == 1 {
+		s.first, s.last, s.begin = r.Timestamp, r.Timestamp, begin
 	}
-	if len(s.Events) == 1 || r.Timestamp.After(s.last) {
-		s.last = r.Timestamp
-	}
+	s.first, s.last, s.begin = earlier(s.first, r.Timestamp), later(s.last, r.Timestamp), earlier(s.begin, begin)
 	if len(s.Events) >= MaxEvents {
 		return errEvents
 	}

@@ -18,7 +18,8 @@ import (
 type memory struct {
 	parts map[string][]record // by TOPIC/PARTITION
 	read  int64
-	asked int // how many times of Ranges it had to find
+	asked int              // how many times of Ranges it had to find
+	open  map[string]int64 // offsets where transactions are open, by TOPIC/PARTITION
 	fails error
 }
 
@@ -42,30 +43,31 @@ func place(part string, offset int) traces.Place {
 }
 
 // Ranges implements traces.Log.
-func (m *memory) Ranges(_ context.Context, from, to time.Time) (traces.Parts, error) {
+func (m *memory) Ranges(_ context.Context, from, to time.Time) (traces.Parts, bool, error) {
 	for _, at := range []time.Time{from, to} {
 		if !at.IsZero() {
 			m.asked++
 		}
 	}
-	all := traces.Parts{}
+	all, held := traces.Parts{}, false
 	for part, records := range m.parts {
-		index := func(t time.Time, otherwise int) int64 {
-			if t.IsZero() {
-				return int64(otherwise)
-			}
-			if i := slices.IndexFunc(records, func(r record) bool { return !r.at.Before(t) }); i >= 0 {
-				return int64(i)
-			}
-			return int64(len(records))
-		}
 		at := place(part, 0)
 		if all[at.Topic] == nil {
 			all[at.Topic] = map[int32]traces.Span{}
 		}
-		all[at.Topic][at.Partition] = traces.Span{From: index(from, 0), To: index(to, len(records))}
+		span := traces.Span{From: int64(len(records)), To: int64(len(records))}
+		if i := slices.IndexFunc(records, func(r record) bool { return !r.at.Before(from) }); i >= 0 {
+			span.From = int64(i)
+		}
+		for !to.IsZero() && span.To > span.From && !records[span.To-1].at.Before(to) {
+			span.To--
+		}
+		if open, is := m.open[part]; is && span.To > open {
+			span, held = traces.Span{From: min(span.From, open), To: open}, true
+		}
+		all[at.Topic][at.Partition] = span
 	}
-	return all, nil
+	return all, held, nil
 }
 
 // Topics implements traces.Log.
@@ -327,8 +329,41 @@ func TestSearchGoesOn(t *testing.T) {
 		t.Errorf("%s after %d records: %v, %v", got.Stopped, got.Records, got.Events, err)
 	}
 	m.fails = errors.New("Kafka is away")
-	if _, err := f.Find(t.Context(), traces.Ask{ID: "mine"}); !errors.Is(err, m.fails) {
-		t.Errorf("error %v", err)
+	if got, err := f.Find(t.Context(), traces.Ask{ID: "mine"}); !errors.Is(err, m.fails) || got.Next["t"][0].To != 450_001 {
+		t.Errorf("error %v, next %v", err, got.Next)
+	}
+}
+
+// large is a Log of ten million records without any, that tells how many are read at once.
+type large struct {
+	memory
+	chunks []int64
+}
+
+// Ranges implements traces.Log.
+func (*large) Ranges(context.Context, time.Time, time.Time) (traces.Parts, bool, error) {
+	return traces.Parts{"t": {0: {To: 5_000_000}, 1: {To: 5_000_000}}}, false, nil
+}
+
+// Scan implements traces.Log.
+func (l *large) Scan(_ context.Context, parts traces.Parts, _ func([]byte) bool, _ func(*traces.Record) error) (read traces.Read, _ error) {
+	for _, s := range parts["t"] {
+		read.Records += s.To - s.From
+	}
+	read.Bytes = 100 * read.Records
+	l.chunks = append(l.chunks, read.Records)
+	return read, nil
+}
+
+// It reads more and more at once, but never too much, and comes to an end.
+func TestSearchOfALargeLog(t *testing.T) {
+	l := &large{}
+	got, err := (&traces.Finder{Log: l, Records: 10_000_000}).Find(t.Context(), traces.Ask{ID: "mine"})
+	if err != nil || got.Stopped != traces.StoppedEverything || got.Next != nil || got.Records != 10_000_000 || got.Bytes != 1_000_000_000 {
+		t.Errorf("%s after %d records, %d bytes, next %v, %v", got.Stopped, got.Records, got.Bytes, got.Next, err)
+	}
+	if most := slices.Max(l.chunks); l.chunks[0] != 100_000 || l.chunks[1] != 200_000 || most != 800_000 {
+		t.Errorf("read at once %v", l.chunks)
 	}
 }
 
@@ -420,10 +455,119 @@ func TestMarginsAreBounded(t *testing.T) {
 	} {
 		m.read = 0
 		got, err := f.Find(t.Context(), ask)
-		if err != nil || got.Stopped != traces.StoppedBudget || m.read > 1_600_001 || got.From != (time.Time{}) || len(got.Events) > 0 != (ask.At != nil) {
-			t.Errorf("%s: %s after %d records, %d events, from %v, %v", name, got.Stopped, m.read, len(got.Events), got.From, err)
+		if err != nil || got.Stopped != traces.StoppedBudget || m.read > 1_800_001 || len(got.Events) > 0 != (ask.At != nil) {
+			t.Errorf("%s: %s after %d records, %d events, %v", name, got.Stopped, m.read, len(got.Events), err)
+		}
+		if all := got.To.Sub(noon); len(got.Events) == 0 && !got.From.IsZero() || len(got.Events) > 0 && (all < 10*time.Minute || int64(all.Milliseconds()) > m.read) {
+			t.Errorf("%s: all was read from %s to %s, of %d records", name, got.From, got.To, m.read)
 		}
 	}
+}
+
+// A duration that is wrong, by its unit say, does not take the search away from the trace.
+func TestWrongDuration(t *testing.T) {
+	m := &memory{}
+	m.put("t/0", 0, saying("other", "x")) // with a clock that is wrong, so that all might be of then
+	for i := range 2_000_000 {
+		m.put("t/0", float64(i-2_000_000)/100, saying("other", "x"))
+	}
+	want := []traces.Place{
+		m.put("t/0", 1, saying("mine", "user_query")),
+		m.put("t/0", 2, saying("mine", "llm_call_completed", `,"latency_ms":36000000`)),
+		m.put("t/0", 3, saying("mine", "answer_returned")),
+	}
+	for _, at := range want {
+		got, err := (&traces.Finder{Log: m, Records: 1_000_000}).Find(t.Context(), traces.Ask{ID: "mine", At: &at})
+		if err != nil || !slices.Equal(places(got), want) || got.Stopped != traces.StoppedBudget {
+			t.Errorf("at %s: %v, %s, %v, want %v", at, places(got), got.Stopped, err, want)
+		}
+	}
+}
+
+// A clock that is wrong, of one producer, hides nothing; and one whose bound is reached by the
+// last record has read all.
+func TestTimestampsOutOfOrder(t *testing.T) {
+	m := &memory{}
+	for i := range 1000 {
+		at := float64(i-1000) / 10
+		if i%50 == 0 {
+			at += 3600
+		}
+		m.put("t/0", at, saying("other", "x"))
+	}
+	var want []traces.Place
+	for i := range 3 {
+		want = append(want, m.put("t/0", float64(2*i), saying("mine", []string{"user_query", "x", "answer_returned"}[i])))
+		m.put("t/0", 3600, saying("other", "x"))
+	}
+	for _, bound := range []int64{0, 1006} {
+		got, err := (&traces.Finder{Log: m, Records: bound}).Find(t.Context(), traces.Ask{ID: "mine", At: &want[0]})
+		if err != nil || !slices.Equal(places(got), want) || got.Stopped != traces.StoppedFound {
+			t.Errorf("bound %d: %v, %s, %v after %d records, want %v", bound, places(got), got.Stopped, err, got.Records, want)
+		}
+	}
+}
+
+// What lies behind an open transaction is told to be missing, where it might be of the trace.
+func TestOpenTransactions(t *testing.T) {
+	m := &memory{}
+	old := m.put("t/0", -3600, saying("old", "answer_returned"))
+	m.put("t/0", 0, saying("mine", "user_query"))
+	m.put("t/0", 2, saying("mine", "answer_returned"))
+	m.put("t/0", 3600, saying("other", "x"))
+	for _, tt := range []struct {
+		name   string
+		open   int64
+		ask    traces.Ask
+		events int
+		held   bool
+	}{
+		{"within it", 2, traces.Ask{ID: "mine"}, 1, true},
+		{"before it", 1, traces.Ask{ID: "mine"}, 0, true},
+		{"before it, by a time", 1, traces.Ask{ID: "mine", Around: noon}, 0, true},
+		{"long behind it", 2, traces.Ask{ID: "old"}, 1, false},
+		{"long behind it, by its place", 2, traces.Ask{ID: "old", At: &old}, 1, false},
+		{"in what is older", 1, traces.Ask{ID: "mine", Below: traces.Parts{"t": {0: {To: 1}}}}, 0, false},
+	} {
+		m.open = map[string]int64{"t/0": tt.open}
+		got, err := (&traces.Finder{Log: m}).Find(t.Context(), tt.ask)
+		if err != nil || len(got.Events) != tt.events || got.Held != tt.held {
+			t.Errorf("%s: %d events, held %v, %v, want %d and %v", tt.name, len(got.Events), got.Held, err, tt.events, tt.held)
+		}
+	}
+}
+
+// Of what comes while it searches nothing is said to be read.
+func TestTimesOfNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &slow{}
+		now := time.Since(noon).Seconds()
+		m.put("t/0", now-1, saying("mine", "user_query"))
+		began := time.Now()
+		got, err := (&traces.Finder{Log: m}).Find(t.Context(), traces.Ask{ID: "mine"})
+		if err != nil || len(got.Events) != 1 || got.To.After(time.Now()) || got.To.Before(began) {
+			t.Errorf("%v, %v: read up to %s; it is %s", got.Events, err, got.To, time.Now())
+		}
+	})
+}
+
+// Who hears nothing of Kafka has not searched.
+func TestSearchOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got, err := (&traces.Finder{Log: &silent{}, For: 20 * time.Second}).Find(t.Context(), traces.Ask{ID: "mine"})
+		if !errors.Is(err, context.DeadlineExceeded) || got.Stopped != traces.StoppedError {
+			t.Errorf("%s, %v", got.Stopped, err)
+		}
+	})
+}
+
+// silent is a Log that never answers.
+type silent struct{ memory }
+
+// Ranges implements traces.Log.
+func (*silent) Ranges(ctx context.Context, _, _ time.Time) (traces.Parts, bool, error) {
+	<-ctx.Done()
+	return nil, false, ctx.Err()
 }
 
 func TestPlacesThatAreNone(t *testing.T) {

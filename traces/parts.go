@@ -27,6 +27,13 @@ func (p Parts) set(topic string, partition int32, s Span) {
 	p[topic][partition] = s
 }
 
+// empty reports whether there is no record in any part.
+func (p Parts) empty() bool {
+	none := true
+	p.each(func(_ string, _ int32, s Span) { none = none && s.From >= s.To })
+	return none
+}
+
 // share returns how many records of each partition make n of all.
 func (p Parts) share(n int) int64 {
 	partitions := 0
@@ -36,15 +43,19 @@ func (p Parts) share(n int) int64 {
 	return int64(max(1, n/max(1, partitions)))
 }
 
-// last returns the last records of all partitions, n or fewer, but one of each at least.
-func (p Parts) last(n int) Parts {
-	part, each := Parts{}, p.share(n)
+// last returns the last records of all partitions, n or fewer, but one of each at least, and
+// the rest, which tells of those, too, of which nothing is left.
+func (p Parts) last(n int) (part, rest Parts) {
+	part, rest = Parts{}, Parts{}
+	each := p.share(n)
 	p.each(func(topic string, partition int32, s Span) {
-		if from := max(s.From, s.To-each); from < s.To {
+		from := max(s.From, s.To-each)
+		if from < s.To {
 			part.set(topic, partition, Span{from, s.To})
 		}
+		rest.set(topic, partition, Span{s.From, from})
 	})
-	return part
+	return part, rest
 }
 
 // first returns the first records of all partitions likewise, and the rest.

@@ -48,15 +48,18 @@ func TestSearchedAndUnread(t *testing.T) {
 
 func TestPartsArePartedByNumber(t *testing.T) {
 	all := Parts{"a": {0: {0, 100}, 1: {5, 7}}, "b": {0: {3, 3}, 2: {10, 1000}}}
-	part, rest := all.first(40) // ten of each
+	first, behind := all.first(40) // ten of each
+	last, before := all.last(40)
+	newest, _ := all.last(1)
 	for _, tt := range []struct {
 		name      string
 		got, want Parts
 	}{
-		{"last", all.last(40), Parts{"a": {0: {90, 100}, 1: {5, 7}}, "b": {2: {990, 1000}}}},
-		{"first", part, Parts{"a": {0: {0, 10}, 1: {5, 7}}, "b": {2: {10, 20}}}},
-		{"rest", rest, Parts{"a": {0: {10, 100}}, "b": {2: {20, 1000}}}},
-		{"one of each at least", all.last(1), Parts{"a": {0: {99, 100}, 1: {6, 7}}, "b": {2: {999, 1000}}}},
+		{"last", last, Parts{"a": {0: {90, 100}, 1: {5, 7}}, "b": {2: {990, 1000}}}},
+		{"before the last", before, Parts{"a": {0: {0, 90}, 1: {5, 5}}, "b": {0: {3, 3}, 2: {10, 990}}}},
+		{"first", first, Parts{"a": {0: {0, 10}, 1: {5, 7}}, "b": {2: {10, 20}}}},
+		{"behind the first", behind, Parts{"a": {0: {10, 100}}, "b": {2: {20, 1000}}}},
+		{"one of each at least", newest, Parts{"a": {0: {99, 100}, 1: {6, 7}}, "b": {2: {999, 1000}}}},
 	} {
 		same := len(tt.got) == len(tt.want)
 		tt.want.each(func(topic string, p int32, s Span) {
@@ -65,5 +68,16 @@ func TestPartsArePartedByNumber(t *testing.T) {
 		if !same {
 			t.Errorf("%s: %v, want %v", tt.name, tt.got, tt.want)
 		}
+	}
+}
+
+func TestEmptyParts(t *testing.T) {
+	for _, none := range []Parts{nil, {}, {"a": {}}, {"a": {0: {3, 3}}, "b": {1: {5, 5}}}} {
+		if !none.empty() {
+			t.Errorf("%v is not empty", none)
+		}
+	}
+	if some := (Parts{"a": {0: {3, 3}, 1: {3, 4}}}); some.empty() {
+		t.Errorf("%v is empty", some)
 	}
 }

@@ -60,7 +60,7 @@ func runTrace(ctx context.Context, env environment, args []string) error {
 // and returns how the command ends.
 func showTrace(ctx context.Context, w io.Writer, finder *traces.Finder, ask traces.Ask, asJSON bool) error {
 	found, err := finder.Find(ctx, ask)
-	if err != nil && (found == nil || len(found.Events) == 0 && found.Next == nil) {
+	if err != nil && (found == nil || found.Records == 0) {
 		return err
 	}
 	a := api.NewAnswer(ask.ID, found)
@@ -107,11 +107,14 @@ func nothing(ask *traces.Ask, a *api.Answer) string {
 	var where, next string
 	switch {
 	case a.Search.Next != nil:
-		where, next = near+newest, fmt.Sprintf(": search what is older with --after %s, or give %s", *a.Search.Next, another)
+		where, next = near+newest, fmt.Sprintf(": search on with --after %s, or give %s", *a.Search.Next, another)
 	case a.Search.Stopped == traces.StoppedBudget:
 		where, next = "around --at, but not all there was searched", ": give a smaller --margin, or leave --at out"
 	default:
 		where = all
+		if a.Search.Held {
+			next = ", but what lies behind an open transaction was not: try again when it has ended"
+		}
 	}
 	return fmt.Sprintf("no event of trace %s %s (%d records, %d MiB)%s", ask.ID, where, a.Search.Records, a.Search.Bytes>>20, next)
 }
@@ -158,7 +161,11 @@ func writeTrace(w io.Writer, a *api.Answer) {
 		}
 		fmt.Fprintf(w, "%-12s %8s  %s  %s\n", name, length, line, strings.Join(notes, ", "))
 	}
-	fmt.Fprintf(w, "\nsearched %d records, %d KiB%s\n", a.Search.Records, a.Search.Bytes>>10, stopped[a.Search.Stopped])
+	held := ""
+	if a.Search.Held {
+		held = "; what lies behind an open transaction was not read"
+	}
+	fmt.Fprintf(w, "\nsearched %d records, %d KiB%s%s\n", a.Search.Records, a.Search.Bytes>>10, stopped[a.Search.Stopped], held)
 }
 
 // bar draws when something ran, within a whole.

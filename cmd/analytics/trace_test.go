@@ -33,6 +33,7 @@ func TestTraceContentNeedsJSON(t *testing.T) {
 type stretch struct {
 	records map[int64]string // by offset
 	end     int64
+	held    bool
 	scans   int // that succeed; 0: all
 	scanned int
 }
@@ -44,7 +45,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func (s *stretch) Topics() []string { return []string{"rag-traces"} }
 
 // Ranges implements traces.Log.
-func (s *stretch) Ranges(_ context.Context, from, to time.Time) (traces.Parts, error) {
+func (s *stretch) Ranges(_ context.Context, from, to time.Time) (_ traces.Parts, held bool, _ error) {
 	span := traces.Span{To: s.end}
 	if !from.IsZero() {
 		span.From = min(max(0, int64(from.Sub(noon)/time.Second)), s.end)
@@ -52,7 +53,7 @@ func (s *stretch) Ranges(_ context.Context, from, to time.Time) (traces.Parts, e
 	if !to.IsZero() {
 		span.To = min(max(0, int64(to.Sub(noon)/time.Second)), s.end)
 	}
-	return traces.Parts{"rag-traces": {0: span}}, nil
+	return traces.Parts{"rag-traces": {0: span}}, s.held, nil
 }
 
 // Scan implements traces.Log.
@@ -76,7 +77,7 @@ func (s *stretch) Scan(_ context.Context, parts traces.Parts, _ func([]byte) boo
 // Who looks for a trace in vain is told what was searched, and how to go on.
 func TestTraceThatIsNotFound(t *testing.T) {
 	around := func(margin time.Duration) traces.Ask {
-		return traces.Ask{Around: noon.Add(500_000 * time.Second), Margin: margin}
+		return traces.Ask{Around: noon.Add(1_500_000 * time.Second), Margin: margin}
 	}
 	below := traces.Parts{"rag-traces": {0: {To: 900_000}}}
 	for _, tt := range []struct {
@@ -88,10 +89,11 @@ func TestTraceThatIsNotFound(t *testing.T) {
 	}{
 		{"newest", stretch{end: 1_000_000}, traces.Ask{}, []string{"there is no event of trace mine in the newest records (300000 records, 0 MiB): ", "with --after eyJ", ", or give --at"}, ""},
 		{"all", stretch{end: 1000}, traces.Ask{}, []string{"in all that the sources keep (1000 records"}, "--"},
+		{"all but what is held", stretch{end: 1000, held: true}, traces.Ask{}, []string{"in all that the sources keep (1000 records, 0 MiB), but what lies behind an open transaction was not: try again"}, "--"},
 		{"older", stretch{end: 1_000_000}, traces.Ask{Below: below}, []string{"in the records before the place that --after tells (300000 records", "with --after eyJ"}, "newest"},
 		{"all that is older", stretch{end: 1000}, traces.Ask{Below: below}, []string{"in all that the sources keep from before the place that --after tells (1000 records"}, "give"},
-		{"a time, and the newest", stretch{end: 1_000_000}, around(time.Minute), []string{"no event of trace mine where --at says and in the newest records", "with --after eyJ", ", or give another --at"}, "margin"},
-		{"too much around a time", stretch{end: 2_000_000}, around(500_000 * time.Second), []string{"around --at, but not all there was searched (800000 records", "give a smaller --margin, or leave --at out"}, "all that the sources keep"},
+		{"a time, and the newest", stretch{end: 3_000_000}, around(time.Minute), []string{"no event of trace mine where --at says and in the newest records", "with --after eyJ", ", or give another --at"}, "margin"},
+		{"too much around a time", stretch{end: 3_000_000}, around(1_500_000 * time.Second), []string{"around --at, but not all there was searched (", "give a smaller --margin, or leave --at out"}, "all that the sources keep"},
 		{"Kafka went away", stretch{end: 1_000_000, scans: 1}, traces.Ask{}, []string{"Kafka is away: until then there was no event of trace mine in the newest records (100000 records", "with --after eyJ"}, ""},
 		{"Kafka was away", stretch{end: 1_000_000, scans: 1, scanned: 1}, traces.Ask{}, []string{"Kafka is away"}, "until then"},
 	} {
@@ -111,6 +113,16 @@ func TestTraceThatIsNotFound(t *testing.T) {
 				t.Errorf("%q in %q", tt.not, err)
 			}
 		})
+	}
+}
+
+// Nor is a trace of which something may lie behind an open transaction taken for all of it.
+func TestTraceBeforeAnOpenTransaction(t *testing.T) {
+	log := &stretch{end: 1000, held: true, records: map[int64]string{500: `{"event_type":"user_query","trace_id":"mine"}`}}
+	var out bytes.Buffer
+	err := showTrace(t.Context(), &out, &traces.Finder{Log: log}, traces.Ask{ID: "mine"}, false)
+	if err != nil || !strings.Contains(out.String(), "; what lies behind an open transaction was not read") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }
 

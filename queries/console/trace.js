@@ -54,8 +54,9 @@ async function show() {
       byId("status").className = "bad";
     }
     if (answer.found && search.stopped !== "found") byId("searched").textContent += " There may be more of this trace: the search " + (search.stopped === "error" ? "could not go on." : "has reached a bound.");
+    else if (answer.found && search.held) byId("searched").textContent += " There may be more of this trace behind an open transaction.";
     if (!response.ok && search?.next) {
-      const a = create("a", " Search what is older");
+      const a = create("a", " Search on");
       a.href = "?after=" + encodeURIComponent(search.next);
       byId("searched").append(a);
     }

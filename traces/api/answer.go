@@ -67,8 +67,9 @@ type Search struct {
 	To      *string `json:"to"`
 	Records int64   `json:"records"`
 	Bytes   int64   `json:"bytes"`
+	Held    bool    `json:"held"` // what lies behind an open transaction was not read
 	Parts   []Part  `json:"parts"`
-	Next    *string `json:"next"` // goes on with what is older; null: there is nothing
+	Next    *string `json:"next"` // goes on; null: all was searched, or only what lies around at
 }
 
 // Part is a part of a partition that was read.
@@ -123,7 +124,7 @@ func newStep(s *traces.Step) Step {
 }
 
 func newSearch(f *traces.Found) Search {
-	s := Search{Stopped: f.Stopped, Records: f.Records, Bytes: f.Bytes, Parts: []Part{}}
+	s := Search{Stopped: f.Stopped, Records: f.Records, Bytes: f.Bytes, Held: f.Held, Parts: []Part{}}
 	if !f.From.IsZero() {
 		s.From, s.To = stamp(f.From), stamp(f.To)
 	}

@@ -96,12 +96,16 @@ func (o Options) trace(w http.ResponseWriter, r *http.Request) {
 		code, about = http.StatusServiceUnavailable, answers.Problem{Error: err.Error(), Hint: "see /readyz, and try again; "}
 	}
 	switch {
+	case len(found.Events) > 0:
+		about.Hint += "the rest lies around " + found.Events[0].Place.String() + ": give that as at"
 	case found.Next != nil:
-		about.Hint += "search what is older, with search.next as after, or give at, a time near which it was"
+		about.Hint += "search on, with search.next as after, or give at, a time near which it was"
 	case err != nil:
 		about.Hint += "give at, a time near which it was"
 	case found.Stopped == traces.StoppedBudget:
 		about.Hint += "not all around at was searched: give a smaller margin"
+	case found.Held:
+		about.Hint += "all of what they have was searched, but not what lies behind an open transaction: try again when it has ended"
 	default:
 		about.Hint += "all of what they have was searched"
 	}

@@ -25,18 +25,19 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // memory is a Log of one partition, a record a second.
 type memory struct {
 	values []string
+	held   bool
 	fails  error
 }
 
 // Ranges implements traces.Log.
-func (m *memory) Ranges(_ context.Context, from, to time.Time) (traces.Parts, error) {
+func (m *memory) Ranges(_ context.Context, from, to time.Time) (_ traces.Parts, held bool, _ error) {
 	index := func(t time.Time, otherwise int) int64 {
 		if t.IsZero() {
 			return int64(otherwise)
 		}
 		return min(max(0, int64(t.Sub(noon)/time.Second)), int64(len(m.values)))
 	}
-	return traces.Parts{"rag-traces": {0: {From: index(from, 0), To: index(to, len(m.values))}}}, m.fails
+	return traces.Parts{"rag-traces": {0: {From: index(from, 0), To: index(to, len(m.values))}}}, m.held, m.fails
 }
 
 // Topics implements traces.Log.
@@ -198,7 +199,7 @@ func TestSearchesEnd(t *testing.T) {
 		h := api.Handler(api.Options{Finder: &traces.Finder{Log: log}, Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} }})
 		began := time.Now()
 		code, body := get(t, h, "/api/traces/a")
-		if took := time.Since(began); code != 504 || took != 40*time.Second || at(body, "hint") != "give at, a time near which it was" {
+		if took := time.Since(began); code != 504 || took != 40*time.Second || at(body, "hint") != "search on, with search.next as after, or give at, a time near which it was" {
 			t.Errorf("after %s: %d %v", took, code, body)
 		}
 	})
@@ -252,8 +253,8 @@ type sparse struct {
 }
 
 // Ranges implements traces.Log.
-func (s *sparse) Ranges(context.Context, time.Time, time.Time) (traces.Parts, error) {
-	return traces.Parts{"rag-traces": {0: {To: s.end}}}, nil
+func (s *sparse) Ranges(context.Context, time.Time, time.Time) (_ traces.Parts, held bool, _ error) {
+	return traces.Parts{"rag-traces": {0: {To: s.end}}}, false, nil
 }
 
 // Scan implements traces.Log.
@@ -296,7 +297,7 @@ func TestHalfATrace(t *testing.T) {
 	}
 	h := api.Handler(api.Options{Finder: &traces.Finder{Log: m}, Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} }})
 	code, body := get(t, h, "/api/traces/mine?at=rag-traces/0@15")
-	if code != 503 || !strings.Contains(fmt.Sprint(body["error"]), "Kafka is away") || at(body, "search.stopped") != "error" || at(body, "found") != true {
+	if code != 503 || !strings.Contains(fmt.Sprint(body["error"]), "Kafka is away") || !strings.Contains(fmt.Sprint(body["hint"]), "the rest lies around rag-traces/0@15") || at(body, "search.stopped") != "error" || at(body, "found") != true {
 		t.Errorf("%d %v", code, body)
 	}
 }
@@ -388,5 +389,18 @@ func TestRefused(t *testing.T) {
 		if code, body := get(t, h, "/api/traces/a"); code != want || body["hint"] == "" {
 			t.Errorf("%v: %d %v, want %d", fails, code, body, want)
 		}
+	}
+}
+
+// What lies behind an open transaction is not part of all that was searched.
+func TestBeforeAnOpenTransaction(t *testing.T) {
+	m := &memory{values: []string{`{"event_type":"answer_returned","trace_id":"mine"}`}, held: true}
+	h := api.Handler(api.Options{Finder: &traces.Finder{Log: m}, Hint: func(string) (*traces.Place, time.Time) { return nil, time.Time{} }})
+	if code, body := get(t, h, "/api/traces/mine"); code != 200 || at(body, "search.held") != true {
+		t.Errorf("%d %v", code, body)
+	}
+	code, body := get(t, h, "/api/traces/nobodys")
+	if hint := fmt.Sprint(body["hint"]); code != 404 || at(body, "search.held") != true || !strings.Contains(hint, "but not what lies behind an open transaction") {
+		t.Errorf("%d %v", code, body)
 	}
 }
