@@ -198,7 +198,7 @@ func (s *search) run(ctx context.Context) error {
 	if len(s.Events) == 0 {
 		return nil
 	}
-	s.Stopped, s.Held = StoppedFound, false // unless it concerns what lies around
+	s.Stopped = StoppedFound
 	return s.around(ctx)
 }
 
@@ -381,6 +381,7 @@ func (s *search) backwards(ctx context.Context) error {
 		left, s.Next = rest, rest
 		switch {
 		case len(s.Events) > 0:
+			s.Held = false // unless it concerns what lies around
 			return nil
 		case s.exhausted() && !left.empty():
 			return errBudget

@@ -523,6 +523,7 @@ func TestOpenTransactions(t *testing.T) {
 		held   bool
 	}{
 		{"within it", 2, traces.Ask{ID: "mine"}, 1, true},
+		{"within it, by a time", 2, traces.Ask{ID: "mine", Around: noon}, 1, true},
 		{"before it", 1, traces.Ask{ID: "mine"}, 0, true},
 		{"before it, by a time", 1, traces.Ask{ID: "mine", Around: noon}, 0, true},
 		{"long behind it", 2, traces.Ask{ID: "old"}, 1, false},
