@@ -47,7 +47,7 @@ async function show() {
     const response = await fetch("../api/traces/" + encodeURIComponent(id) + location.search);
     const answer = await response.json();
     const search = answer.search;
-    if (search) byId("searched").textContent = search.records.toLocaleString() + " records were searched" + (search.from ? ", from " + new Date(search.from).toLocaleTimeString() + " to " + new Date(Math.min(Date.parse(search.to), Date.now())).toLocaleTimeString() : "") + ".";
+    if (search) byId("searched").textContent = search.records.toLocaleString() + " records were searched" + (search.from ? ", from " + new Date(search.from).toLocaleTimeString() + " to " + new Date(search.to).toLocaleTimeString() : "") + ".";
     if (response.ok) byId("status").textContent = new Date(answer.start).toLocaleString();
     else {
       byId("status").textContent = answer.error + (answer.hint ? ": " + answer.hint : "");
