@@ -50,14 +50,14 @@ func (b batch) next() int64 {
 	return b.first() + int64(binary.BigEndian.Uint32(b[batchLastDeltaAt:])) + 1
 }
 
-// begin returns the timestamp of the first record that it was made with, in Unix milliseconds:
-// of the time of the log that of all.
-func (b batch) begin() int64 {
-	at := batchFirstTimeAt
+// times returns the timestamps of the first record that it was made with and of the newest, in
+// Unix milliseconds; both are the latter where the log has put its own time.
+func (b batch) times() (first, newest int64) {
+	newest = int64(binary.BigEndian.Uint64(b[batchMaxTimeAt:]))
 	if b[batchAttributesAt+1]&batchOfLog != 0 {
-		at = batchMaxTimeAt
+		return newest, newest
 	}
-	return int64(binary.BigEndian.Uint64(b[at:]))
+	return int64(binary.BigEndian.Uint64(b[batchFirstTimeAt:])), newest
 }
 
 // records returns how many there are: none are left where all were compacted away.

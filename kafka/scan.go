@@ -37,7 +37,7 @@ func (s *Scanner) Close() { s.client.Close() }
 // Ranges returns, for every partition of those topics that exist, the offsets of what was
 // committed and has a timestamp from one time to another; a zero time means all that there
 // is on that side. Timestamps need not be in order: it begins with the first record of from or
-// later, and ends where all is of to or later in 32 KiB and four batches, or to the end. What
+// later, and ends where nothing is of before to in 32 KiB and four batches, or at the end. What
 // lies behind an open transaction is not waited for; held says that some of it might belong to
 // what is returned.
 func (s *Scanner) Ranges(ctx context.Context, topics []string, from, to time.Time) (all map[string]map[int32]Span, held bool, err error) {
@@ -61,9 +61,9 @@ func (s *Scanner) Ranges(ctx context.Context, topics []string, from, to time.Tim
 			return
 		}
 		group.Go(func() (err error) {
-			upTo := min(next.Offset, committed.Offset)
-			if !to.IsZero() {
-				if upTo, err = s.last(ctx, topic, p, Span{upTo, committed.Offset}, to); err != nil {
+			upTo, open := min(next.Offset, committed.Offset), next.Offset > committed.Offset
+			if !to.IsZero() && !open {
+				if upTo, open, err = s.last(ctx, topic, p, Span{upTo, committed.Offset}, from, to); err != nil {
 					return err
 				}
 			}
@@ -73,7 +73,7 @@ func (s *Scanner) Ranges(ctx context.Context, topics []string, from, to time.Tim
 				all[topic] = map[int32]Span{}
 			}
 			all[topic][p] = Span{min(start.Offset, upTo), upTo}
-			held = held || next.Offset > committed.Offset
+			held = held || open
 			return nil
 		})
 	})
@@ -116,39 +116,43 @@ func (s *Scanner) bounds(ctx context.Context, topics []string, from, to time.Tim
 	return b, err
 }
 
-// How much must be of a time or later for what is behind it to be taken for that, too: more
-// than what a producer with a wrong clock sends at once.
+// How much must have no timestamp of a range for what is behind it to be taken for that, too:
+// more than what a producer with a wrong clock sends at once.
 const (
 	laterBytes   = scanLeast / 2
 	laterBatches = 4
 	laterRecords = 16 // that are asked for at first, twice as many then
 )
 
-// last returns the offset behind the last record of a span that is of before a time.
-func (s *Scanner) last(ctx context.Context, topic string, p int32, span Span, to time.Time) (int64, error) {
-	last, bytes, batches := span.From, 0, 0
-	at := span.From
+// last returns the offset behind the last record of a span that has a timestamp from one time
+// to another; open says that what lies behind an open transaction may have one, too.
+func (s *Scanner) last(ctx context.Context, topic string, p int32, span Span, from, to time.Time) (last int64, open bool, err error) {
+	last = span.From
+	at, bytes, batches := span.From, 0, 0
 	c := &scan{Scanner: s, take: func(_ context.Context, _ string, _ int32, of Span, fetched *kmsg.FetchResponseTopicPartition) (next int64, _ error) {
 		next = of.From
 		for b := range wholeBatches(fetched.RecordBatches) {
 			next = max(next, b.next())
-			if b.begin() < to.UnixMilli() {
+			switch first, newest := b.times(); {
+			case b.control(): // of the time of the broker
+			case first < to.UnixMilli() && newest >= from.UnixMilli():
 				last, bytes, batches = next, 0, 0
-			} else {
+			default:
 				bytes, batches = bytes+len(b), batches+1
 			}
 		}
 		at = max(at, next)
+		open = fetched.LastStableOffset >= 0 && fetched.LastStableOffset < fetched.HighWatermark
 		return next, nil
 	}}
 	for n := int64(laterRecords); at < span.To && (bytes < laterBytes || batches < laterBatches); n *= 2 {
 		part := Span{at, min(at+n, span.To)}
 		if err := c.partition(ctx, topic, p, part); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		at = max(at, part.To)
 	}
-	return min(last, span.To), nil
+	return min(last, span.To), open && batches == 0, nil
 }
 
 // Bounds of what a Scan fetches.
@@ -159,6 +163,7 @@ const (
 	scanRecord   = 256                    // bytes that a record takes, about, as long as nothing is known of them
 	scanPatience = RetryTimeout           // with a partition that moves, or whose broker is away
 	scanPause    = 250 * time.Millisecond // before another attempt: as long as metadata is kept
+	scanBehind   = 3                      // attempts more, where a log ends before a span does
 )
 
 // Scanned is how much a Scan has read, what it was handed more than was asked for included.
@@ -206,7 +211,7 @@ type scan struct {
 
 // partition reads the span of one partition.
 func (c *scan) partition(ctx context.Context, topic string, p int32, span Span) error {
-	for span.From < span.To {
+	for waited := 0; span.From < span.To; {
 		got, err := c.fetchPatiently(ctx, topic, p, span)
 		if errors.Is(err, kerr.OffsetOutOfRange) {
 			start, err := startOffset(ctx, c.client, topic, p)
@@ -220,10 +225,22 @@ func (c *scan) partition(ctx context.Context, topic string, p int32, span Span) 
 			return err
 		}
 		next, err := c.take(ctx, topic, p, span, got)
-		if err != nil || next == span.From { // nothing will come
+		switch {
+		case err != nil:
 			return err
+		case next > span.From:
+			span.From, waited = next, 0
+		case got.LastStableOffset >= span.To || waited == scanBehind: // nothing will come
+			return nil
+		default: // a leader may be new, and not know yet what was committed
+			waited++
+			c.forget()
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(scanPause):
+			}
 		}
-		span.From = next
 	}
 	return nil
 }

@@ -241,6 +241,19 @@ func TestScanIsPatient(t *testing.T) {
 	})
 }
 
+// A leader that is new may not know yet how far the log is committed.
+func TestScanOfALeaderThatIsBehind(t *testing.T) {
+	cluster, reader, all := large(t)
+	fetched(cluster, func(number int, p *kmsg.FetchResponseTopicPartition) bool {
+		p.HighWatermark, p.LastStableOffset = 3, 3
+		return number == 4 || number == 5
+	})
+	n := 0
+	if _, err := reader.Scan(t.Context(), all, nil, func(*Message) error { n++; return nil }); err != nil || n != 8 {
+		t.Errorf("%d records, %v, want all", n, err)
+	}
+}
+
 // What cannot be read is an error, and not the end of the log.
 func TestScanOfBrokenRecords(t *testing.T) {
 	cluster, reader, all := large(t)
@@ -436,6 +449,61 @@ func TestScanLeavesOutOnlyBatches(t *testing.T) {
 			func(m *Message) error { got = append(got, string(m.Value)); return nil })
 		if err != nil || !slices.Equal(got, want) || opened > int(span.To-span.From) {
 			t.Errorf("%v has %q, %v, with %d batches opened; want %q", span, got, err, opened, want)
+		}
+	}
+}
+
+// A clock that is ahead does not hide that a transaction is open, nor does one that is behind
+// have all that follows read.
+func TestRangesWithWrongClocks(t *testing.T) {
+	c := broker(t)
+	at := func(s int) time.Time { return time.Unix(1_700_000_000+int64(s), 0) }
+	for _, tt := range []struct {
+		name  string
+		clock func(second int) time.Time
+		want  Span
+		held  bool
+	}{
+		{"right", at, Span{10, 60}, false},
+		{"ahead", func(s int) time.Time {
+			if s == 5 {
+				return at(s + 3600)
+			}
+			return at(min(s, 59))
+		}, Span{5, 200}, true},
+		{"behind", func(s int) time.Time {
+			if s%3 == 0 {
+				return time.UnixMilli(1)
+			}
+			return at(s)
+		}, Span{10, 61}, false},
+	} {
+		topic, _, _ := names(t)
+		topic += tt.name
+		client, err := c.NewClient(kgo.TransactionalID(topic), kgo.ProducerBatchCompression(kgo.NoCompression()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 1, 1, nil, topic); err != nil || resp.Err != nil {
+			t.Fatal(err, resp.Err)
+		}
+		if err := client.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		for s := range 201 {
+			if s == 200 { // the last one stays open
+				if err := errors.Join(client.EndTransaction(t.Context(), kgo.TryCommit), client.BeginTransaction()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Timestamp: tt.clock(s), Value: make([]byte, 1000)}).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ranges, held, err := newScanner(t, c).Ranges(t.Context(), []string{topic}, at(10), at(60))
+		if err != nil || ranges[topic][0] != tt.want || held != tt.held {
+			t.Errorf("%s: %v, held %v, %v, want %v and %v", tt.name, ranges[topic], held, err, tt.want, tt.held)
 		}
 	}
 }

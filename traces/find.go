@@ -101,7 +101,7 @@ type Finder struct {
 	Log      Log
 	MaxBytes int // of a record that is an event; see codecs.JSON
 	// Records and For bound a search, hints and what lies around included: it ends after the
-	// first part of it that exceeds Records, and when it has taken so long. 0: no bound.
+	// first part of it that exceeds one of them. 0: no bound.
 	Records int64
 	For     time.Duration
 }
@@ -143,17 +143,12 @@ func (f *Finder) Find(ctx context.Context, a Ask) (*Found, error) {
 		return nil, NotSource{*a.At, topics}
 	}
 	s := &search{
-		Finder: f, Ask: a, Found: &Found{Searched: Searched{}},
+		Finder: f, Ask: a, Found: &Found{Searched: Searched{}}, began: time.Now(),
 		needle: newNeedle(a.ID), seen: map[Place]bool{}, json: codecs.JSON{MaxBytes: f.MaxBytes},
-	}
-	if f.For > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, f.For, errBudget)
-		defer cancel()
 	}
 	err := s.run(ctx)
 	switch {
-	case errors.Is(err, errBudget), err != nil && context.Cause(ctx) == errBudget && s.Found.Records > 0:
+	case errors.Is(err, errBudget):
 		s.Stopped, err = StoppedBudget, nil
 	case errors.Is(err, errEvents):
 		s.Stopped, err = StoppedEvents, nil
@@ -174,6 +169,7 @@ type search struct {
 	*Finder
 	Ask
 	*Found
+	began  time.Time
 	needle *needle
 	json   codecs.JSON
 	event  event.Event
@@ -231,8 +227,11 @@ func (s *search) hinted(ctx context.Context) error {
 // around reads what lies around what was found, until that brings nothing new: what is near
 // first, for a wrong duration may say that it began days before.
 func (s *search) around(ctx context.Context) error {
-	for reach, behind := min(s.Margin, DefaultMargin), s.Margin; ; {
-		from, to := s.begin.Add(-s.Margin), s.last.Add(behind)
+	for reach := min(s.Margin, DefaultMargin); ; {
+		from, to := s.begin.Add(-s.Margin), s.last.Add(s.Margin)
+		if len(s.Events) > 0 && !s.answered() {
+			to = s.last.Add(openMargins * s.Margin)
+		}
 		left, right := later(from, s.first.Add(-reach)), earlier(to, s.last.Add(reach))
 		var err error
 		switch {
@@ -244,10 +243,8 @@ func (s *search) around(ctx context.Context) error {
 			err = s.widen(ctx, time.Time{}, right)
 		case left.After(from) || right.Before(to):
 			reach *= openMargins
-		case len(s.Events) == 0 || s.answered() || behind > s.Margin:
-			return nil
 		default:
-			behind *= openMargins
+			return nil
 		}
 		if err != nil {
 			return err
@@ -257,7 +254,7 @@ func (s *search) around(ctx context.Context) error {
 
 // widen has what came from one time to another read, and somewhat more: what is found there
 // moves these times, mostly by less than that. Of a side whose time is zero nothing more is
-// read, nor asked, because Kafka reads records to tell where those of a time are.
+// read.
 func (s *search) widen(ctx context.Context, from, to time.Time) error {
 	more, next := min(s.Margin, DefaultMargin)/3, Parts.last
 	if from.IsZero() {
@@ -269,7 +266,11 @@ func (s *search) widen(ctx context.Context, from, to time.Time) error {
 		to = to.Add(more)
 	}
 	looked := time.Now()
-	parts, held, err := s.Log.Ranges(ctx, from, to)
+	since := from
+	if from.IsZero() {
+		since = s.to // what is before it was looked for already
+	}
+	parts, held, err := s.Log.Ranges(ctx, since, to)
 	if err != nil {
 		return err
 	}
@@ -284,7 +285,7 @@ func (s *search) widen(ctx context.Context, from, to time.Time) error {
 			parts.set(topic, p, span)
 		}
 	})
-	for part, left := next(s.unread(parts), mostChunk); len(part) > 0; part, left = next(left, mostChunk) {
+	for part, left := next(s.unread(parts), firstChunk); len(part) > 0; part, left = next(left, firstChunk) {
 		if err := s.scan(ctx, part); err != nil {
 			return err
 		}
@@ -317,9 +318,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// exhausted reports whether so many records were read as may be.
+// exhausted reports whether a bound is reached.
 func (s *search) exhausted() bool {
-	return s.Finder.Records > 0 && s.Found.Records >= s.Finder.Records
+	return s.Finder.Records > 0 && s.Found.Records >= s.Finder.Records || s.For > 0 && time.Since(s.began) >= s.For
 }
 
 // answered reports whether the trace has come to its end.
@@ -368,8 +369,9 @@ func (s *search) backwards(ctx context.Context) error {
 			left.set(topic, p, span)
 		}
 	})
-	for chunk := firstChunk; ; chunk = min(2*chunk, mostChunk) {
+	for chunk := firstChunk; ; {
 		s.Next = left
+		before := time.Now()
 		part, rest := left.last(chunk)
 		if len(part) == 0 {
 			s.Stopped, s.Next = StoppedEverything, nil
@@ -385,15 +387,14 @@ func (s *search) backwards(ctx context.Context) error {
 			return nil
 		case s.exhausted() && !left.empty():
 			return errBudget
+		case s.For == 0 || time.Since(before) < s.For/8: // one that is too slow would not come to its end in time
+			chunk = min(2*chunk, mostChunk)
 		}
 	}
 }
 
 // scan reads some parts, and notes that they were read.
 func (s *search) scan(ctx context.Context, parts Parts) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("look for trace %s: %w", s.ID, err)
-	}
 	read, err := s.Log.Scan(ctx, parts, s.needle.In, s.visit)
 	s.Found.Records += read.Records
 	s.Bytes += read.Bytes

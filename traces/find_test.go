@@ -210,8 +210,8 @@ func TestAroundAHint(t *testing.T) {
 	}
 }
 
-// To tell where the records of a time are is work for Kafka: of each side it is asked once for a
-// trace of some seconds, and once more behind one without an answer.
+// To tell where the records of a time are is work for Kafka: it is asked once for a trace of some
+// seconds, and once more behind one without an answer.
 func TestTimesAreAskedForOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name, last string
@@ -219,8 +219,8 @@ func TestTimesAreAskedForOnce(t *testing.T) {
 		want       int
 	}{
 		{"a trace with an answer", "answer_returned", 4, 2},
-		{"without", "retrieval_failed", 4, 3},
-		{"with one that comes late", "answer_returned", 12, 3},
+		{"without", "retrieval_failed", 4, 4},
+		{"with one that comes late", "answer_returned", 12, 4},
 	} {
 		m := &memory{}
 		for s := range 300 {
@@ -288,7 +288,7 @@ func TestSearchTakesItsTime(t *testing.T) {
 			m.put("t/0", float64(i)/1000, "{}")
 		}
 		got, err := (&traces.Finder{Log: m, For: 15 * time.Second}).Find(t.Context(), traces.Ask{ID: "mine"})
-		if err != nil || got.Stopped != traces.StoppedBudget || got.Records != 300_000 || got.Next["t"][0].To != 100_000 {
+		if err != nil || got.Stopped != traces.StoppedBudget || got.Records != 200_000 || got.Next["t"][0].To != 200_000 {
 			t.Errorf("%s after %d records, next %v, %v", got.Stopped, got.Records, got.Next, err)
 		}
 	})
@@ -484,6 +484,22 @@ func TestWrongDuration(t *testing.T) {
 	}
 }
 
+// Nor from what comes behind it.
+func TestWrongDurationWithoutAnAnswer(t *testing.T) {
+	m := &memory{}
+	for i := range 1_800_000 {
+		m.put("t/0", float64(i-1_800_000)/4, saying("other", "x"))
+	}
+	want := []traces.Place{
+		m.put("t/1", 0, saying("mine", "retrieval_completed", `,"latency_ms":432000000`)),
+		m.put("t/1", 60, saying("mine", "llm_call_completed", `,"latency_ms":59000`)),
+	}
+	got, err := (&traces.Finder{Log: m, Records: 500_000}).Find(t.Context(), traces.Ask{ID: "mine", At: &want[0]})
+	if err != nil || !slices.Equal(places(got), want) || got.Stopped != traces.StoppedBudget {
+		t.Errorf("%v, %s, %v, want %v", places(got), got.Stopped, err, want)
+	}
+}
+
 // A clock that is wrong, of one producer, hides nothing; and one whose bound is reached by the
 // last record has read all.
 func TestTimestampsOutOfOrder(t *testing.T) {
@@ -552,23 +568,38 @@ func TestTimesOfNow(t *testing.T) {
 	})
 }
 
-// Who hears nothing of Kafka has not searched.
-func TestSearchOfNothing(t *testing.T) {
+// However slow Kafka is, a search that goes on comes to an end.
+func TestSlowSearchGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		got, err := (&traces.Finder{Log: &silent{}, For: 20 * time.Second}).Find(t.Context(), traces.Ask{ID: "mine"})
-		if !errors.Is(err, context.DeadlineExceeded) || got.Stopped != traces.StoppedError {
-			t.Errorf("%s, %v", got.Stopped, err)
+		l := &crawling{}
+		f := &traces.Finder{Log: l, For: 20 * time.Second}
+		ask := traces.Ask{ID: "mine"}
+		var read int64
+		for range 1000 {
+			began := time.Now()
+			got, err := f.Find(t.Context(), ask)
+			if took := time.Since(began); err != nil || took > 40*time.Second {
+				t.Fatalf("%s after %s, %v", got.Stopped, took, err)
+			}
+			if read += got.Records; got.Next == nil {
+				break
+			}
+			ask.Below = got.Next
+		}
+		if read != 10_000_000 {
+			t.Errorf("%d records were read in all", read)
 		}
 	})
 }
 
-// silent is a Log that never answers.
-type silent struct{ memory }
+// crawling is a large Log that reads 5,000 records a second.
+type crawling struct{ large }
 
-// Ranges implements traces.Log.
-func (*silent) Ranges(ctx context.Context, _, _ time.Time) (traces.Parts, bool, error) {
-	<-ctx.Done()
-	return nil, false, ctx.Err()
+// Scan implements traces.Log.
+func (c *crawling) Scan(ctx context.Context, parts traces.Parts, may func([]byte) bool, visit func(*traces.Record) error) (traces.Read, error) {
+	read, err := c.large.Scan(ctx, parts, may, visit)
+	time.Sleep(time.Duration(read.Records) * time.Second / 5000)
+	return read, err
 }
 
 func TestPlacesThatAreNone(t *testing.T) {

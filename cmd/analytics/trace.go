@@ -108,6 +108,8 @@ func nothing(ask *traces.Ask, a *api.Answer) string {
 	switch {
 	case a.Search.Next != nil:
 		where, next = near+newest, fmt.Sprintf(": search on with --after %s, or give %s", *a.Search.Next, another)
+	case a.Search.Stopped == traces.StoppedError:
+		where = "around --at, but not all there was searched"
 	case a.Search.Stopped == traces.StoppedBudget:
 		where, next = "around --at, but not all there was searched", ": give a smaller --margin, or leave --at out"
 	default:

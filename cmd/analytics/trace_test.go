@@ -95,6 +95,7 @@ func TestTraceThatIsNotFound(t *testing.T) {
 		{"a time, and the newest", stretch{end: 3_000_000}, around(time.Minute), []string{"no event of trace mine where --at says and in the newest records", "with --after eyJ", ", or give another --at"}, "margin"},
 		{"too much around a time", stretch{end: 3_000_000}, around(1_500_000 * time.Second), []string{"around --at, but not all there was searched (", "give a smaller --margin, or leave --at out"}, "all that the sources keep"},
 		{"Kafka went away", stretch{end: 1_000_000, scans: 1}, traces.Ask{}, []string{"Kafka is away: until then there was no event of trace mine in the newest records (100000 records", "with --after eyJ"}, ""},
+		{"Kafka went away around a time", stretch{end: 3_000_000, scans: 1}, around(1_200_000 * time.Second), []string{"Kafka is away: until then there was no event of trace mine around --at, but not all there was searched ("}, "all that the sources keep"},
 		{"Kafka was away", stretch{end: 1_000_000, scans: 1, scanned: 1}, traces.Ask{}, []string{"Kafka is away"}, "until then"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
