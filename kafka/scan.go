@@ -234,11 +234,8 @@ func (c *scan) partition(ctx context.Context, topic string, p int32, span Span) 
 			return nil
 		default: // a leader may be new, and not know yet what was committed
 			waited++
-			c.forget()
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(scanPause):
+			if err := c.pause(ctx); err != nil {
+				return err
 			}
 		}
 	}
@@ -252,12 +249,20 @@ func (c *scan) fetchPatiently(ctx context.Context, topic string, p int32, span S
 		if err == nil || ctx.Err() != nil || !passes(err) || time.Since(since) >= scanPatience {
 			return got, err
 		}
-		c.forget()
-		select {
-		case <-ctx.Done():
-			return got, fmt.Errorf("%w: %w", ctx.Err(), err)
-		case <-time.After(scanPause):
+		if ended := c.pause(ctx); ended != nil {
+			return got, fmt.Errorf("%w: %w", ended, err)
 		}
+	}
+}
+
+// pause waits before another attempt, which looks anew who leads.
+func (c *scan) pause(ctx context.Context) error {
+	c.forget()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(scanPause):
+		return nil
 	}
 }
 
