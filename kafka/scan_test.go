@@ -24,6 +24,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// makeTopic makes a topic of one replica.
+func makeTopic(t *testing.T, client *kgo.Client, topic string, partitions int32) {
+	t.Helper()
+	if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), partitions, 1, nil, topic); err != nil || resp.Err != nil {
+		t.Fatal(err, resp.Err)
+	}
+}
+
 // scanned is a topic of three partitions with ten records each, a second apart.
 func scanned(t *testing.T) (Config, string) {
 	t.Helper()
@@ -34,9 +42,7 @@ func scanned(t *testing.T) (Config, string) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 3, 1, nil, topic); err != nil || resp.Err != nil {
-		t.Fatal(err, resp.Err)
-	}
+	makeTopic(t, client, topic, 3)
 	for second := range 10 { // each record in a batch of its own
 		var records []*kgo.Record
 		for p := range 3 {
@@ -336,9 +342,7 @@ func TestScanLeavesOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 2, 1, nil, topic); err != nil || resp.Err != nil {
-			t.Fatal(err, resp.Err)
-		}
+		makeTopic(t, client, topic, 2)
 		var records []*kgo.Record
 		for i := range 20 {
 			records = append(records, &kgo.Record{Topic: topic, Partition: int32(i % 2), Value: fmt.Appendf(nil, "number %d, %s", i, strings.Repeat("x", 500))})
@@ -410,9 +414,7 @@ func TestScanLeavesOutOnlyBatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 1, 1, nil, topic); err != nil || resp.Err != nil {
-		t.Fatal(err, resp.Err)
-	}
+	makeTopic(t, client, topic, 1)
 	transaction := func(commit kgo.TransactionEndTry, values ...string) {
 		if err := client.BeginTransaction(); err != nil {
 			t.Fatal(err)
@@ -485,9 +487,7 @@ func TestRangesWithWrongClocks(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 1, 1, nil, topic); err != nil || resp.Err != nil {
-			t.Fatal(err, resp.Err)
-		}
+		makeTopic(t, client, topic, 1)
 		if err := client.BeginTransaction(); err != nil {
 			t.Fatal(err)
 		}
@@ -587,9 +587,7 @@ func TestRangesOutOfOrder(t *testing.T) {
 	} {
 		topic, _, _ := names(t)
 		topic += fmt.Sprint(i)
-		if resp, err := kadm.NewClient(client).CreateTopic(t.Context(), 1, 1, nil, topic); err != nil || resp.Err != nil {
-			t.Fatal(err, resp.Err)
-		}
+		makeTopic(t, client, topic, 1)
 		var records []*kgo.Record
 		for s := range 100 {
 			when := at(s)
